@@ -1,0 +1,15 @@
+/**
+ * No transformer: Jest strips the types itself (with --experimental-vm-modules), and the "development" export condition
+ * resolves the workspaces to their sources, so that tests need no build.
+ */
+export default {
+  testEnvironment: 'node',
+  testMatch: ['<rootDir>/tests/**/*.test.ts'],
+  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/tests/system/'],
+  transform: {},
+  extensionsToTreatAsEsm: ['.ts'],
+  setupFiles: ['<rootDir>/tests/support/realm.ts'],
+  testEnvironmentOptions: { customExportConditions: ['node', 'node-addons', 'development'] },
+  testTimeout: 20_000,
+  reporters: ['default', '<rootDir>/tests/support/plain-summary.mjs'],
+}
