@@ -1,0 +1,1 @@
+import { systemClock } from "@token-handler/shared"; console.log(systemClock.now())

@@ -1,0 +1,217 @@
+import { z } from 'zod'
+
+/**
+ * The configuration file `token-handler.yaml`: this schema is its type, its defaults, its check, and the JSON Schema in
+ * docs/. Keys that it does not know are refused; no secret has a default.
+ */
+
+const seconds = (fallback: number, min = 1, max = 31_536_000) => z.int().min(min).max(max).default(fallback)
+
+const httpUrl = z.string().refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), {
+  error: 'must be an absolute http or https URL',
+})
+
+const origin = httpUrl.refine((text) => URL.canParse(text) && new URL(text).origin === text, {
+  error: 'must be an origin: scheme, host and optional port in lower case, without path or trailing slash',
+})
+
+const publicPath = z.string().refine((text) => text === '/' || /^(?:\/[A-Za-z0-9._~-]+)+$/.test(text), {
+  error: 'must be a path such as /api: it starts with a slash and has no trailing slash, query or escape',
+})
+
+const parameterName = z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/, 'must be a parameter name')
+const scopeToken = z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'must be one scope, without spaces')
+const method = z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+
+const listen = z.strictObject({
+  host: z.string().min(1).default('127.0.0.1').describe('Address to listen on.'),
+  port: z.int().min(0).max(65_535).describe('Port to listen on.'),
+})
+
+const clientAuthentication = z
+  .discriminatedUnion('method', [
+    z.strictObject({
+      method: z.enum(['client_secret_basic', 'client_secret_post']),
+      client_secret: z.string().min(1).describe('Use ${ENV_VARIABLE} or file:PATH.'),
+    }),
+    z.strictObject({
+      method: z.literal('private_key_jwt'),
+      private_key: z
+        .string()
+        .min(1)
+        .describe('Private key: a JWK as JSON, or PKCS#8 PEM. Use ${ENV_VARIABLE} or file:PATH.'),
+      algorithm: z.enum(['ES256', 'ES384', 'PS256', 'RS256', 'EdDSA', 'Ed25519']).default('ES256'),
+      kid: z.string().min(1).optional().describe('Key id in the assertion; taken from the JWK unless given.'),
+    }),
+  ])
+  .describe('How the agent authenticates at the authorization server (OpenID Connect Core section 9).')
+
+const authorizationServer = z.strictObject({
+  issuer: httpUrl.describe('Issuer, exactly as its metadata says it (RFC 8414 section 3.3).'),
+  client_id: z.string().min(1),
+  client_authentication: clientAuthentication.optional().describe('Needed wherever the agent runs.'),
+  redirect_uri: httpUrl.describe(
+    "A page of the SPA, exactly as registered; the SPA posts its query to the agent's login/end.",
+  ),
+  post_logout_redirect_uri: httpUrl.optional(),
+  scope: z
+    .string()
+    .refine((text) => text.split(' ').includes('openid'), 'must contain openid')
+    .default('openid profile'),
+  resource: z.array(z.url()).default([]).describe('Resource indicators (RFC 8707).'),
+  id_token_algorithms: z
+    .array(
+      z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']),
+    )
+    .min(1)
+    .default(['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'])
+    .describe('Signature algorithms accepted on ID tokens, whatever the metadata says.'),
+  require_iss: z
+    .boolean()
+    .default(false)
+    .describe('Demand the iss response parameter (RFC 9207) even where metadata is silent.'),
+  pushed_authorization_requests: z.enum(['auto', 'require', 'off']).default('auto').describe('PAR (RFC 9126).'),
+  timeout_seconds: seconds(45, 1, 120).describe('Limit of one call to the authorization server.'),
+  clock_skew_seconds: seconds(30, 0, 60),
+})
+
+const agent = z
+  .strictObject({
+    authorization_parameters: z
+      .array(parameterName)
+      .default([])
+      .describe(
+        'Parameters the SPA may add to an authorization request, besides scope, prompt, ui_locales, login_hint, acr_values and max_age.',
+      ),
+    refresh_parameters: z.array(parameterName).default([]).describe('Form fields the SPA may add to a refresh.'),
+    id_token_claims: z
+      .array(z.string().min(1))
+      .default(['sub', 'name', 'preferred_username', 'email', 'email_verified', 'picture', 'auth_time', 'acr', 'amr'])
+      .describe('ID-token claims that the session answer shows to the SPA.'),
+    detailed_errors: z.boolean().default(false).describe('Send detailed_error with errors; for development.'),
+    on_superseded: z
+      .enum(['refuse', 'end_session'])
+      .default('refuse')
+      .describe('What a replaced cookie that is shown again leads to.'),
+    logout: z
+      .strictObject({
+        id_token_hint: z
+          .boolean()
+          .default(false)
+          .describe('Log out through <agent>/logout/continue with an id_token_hint.'),
+      })
+      .prefault({}),
+  })
+  .prefault({})
+
+const cookies = z
+  .strictObject({
+    prefix: z
+      .string()
+      .regex(/^[A-Za-z0-9]{1,16}$/, 'must be 1 to 16 letters or digits')
+      .default('th'),
+    access_token_path: publicPath
+      .default('/api')
+      .describe('Public path of the OAuth Proxy; the access cookie is sent there only.'),
+    agent_path: publicPath.default('/oauth-agent').describe('Public path of the OAuth Agent.'),
+    persistent: z.boolean().default(true).describe('false: the cookies end with the browser session.'),
+    header_budget: z
+      .int()
+      .min(1024)
+      .max(65_536)
+      .default(7168)
+      .describe('Most bytes our cookies may add to the Cookie header of one path.'),
+    response_budget: z
+      .int()
+      .min(1024)
+      .max(65_536)
+      .default(3891)
+      .describe('Most bytes of Set-Cookie in one answer; raise proxy_buffer_size in nginx before you raise it.'),
+  })
+  .prefault({})
+
+const session = z
+  .strictObject({
+    absolute_seconds: seconds(43_200, 60).describe('A session is over after this, whatever happens.'),
+    idle_seconds: seconds(3600, 60).describe('A session is over after this without activity.'),
+    access_cookie_seconds: seconds(900, 5).describe('Longest life of an access cookie.'),
+    access_token_seconds: seconds(300, 5).describe('Assumed life of an access token whose answer lacks expires_in.'),
+  })
+  .prefault({})
+
+const route = z.strictObject({
+  path: publicPath.describe('Public path; matches itself and everything below it. The longest match wins.'),
+  upstream: httpUrl
+    .refine(
+      (text) =>
+        URL.canParse(text) &&
+        new URL(text).pathname === '/' &&
+        new URL(text).search === '' &&
+        new URL(text).username === '' &&
+        new URL(text).hash === '',
+      {
+        error: 'must be scheme, host and port only; a path goes to upstream_path',
+      },
+    )
+    .describe('Scheme, host and port of the API.'),
+  upstream_path: publicPath
+    .optional()
+    .describe('Replaces the matched path towards the API; without it the path goes on unchanged.'),
+  methods: z.array(method).min(1).default(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']),
+  session: z
+    .enum(['required', 'none'])
+    .default('required')
+    .describe('none: no session, no bearer token; the guards still apply.'),
+  scopes: z.array(scopeToken).default([]).describe('Scopes the session must have been granted.'),
+  claims: z
+    .record(z.string(), z.array(z.union([z.string(), z.number(), z.boolean()])).min(1))
+    .default({})
+    .describe('ID-token claims and their accepted values.'),
+  acr_values: z.array(z.string().min(1)).default([]).describe('Accepted authentication contexts.'),
+  max_age: z.int().min(1).optional().describe('Longest time in seconds since the user authenticated.'),
+  navigable: z.boolean().default(false).describe('May be opened as a page of its own, such as a download.'),
+  embeddable: z.boolean().default(false).describe('May be shown in a frame.'),
+  sandbox: z.boolean().default(true).describe('Answers carry Content-Security-Policy: sandbox.'),
+  forward_cookies: z.array(z.string().min(1)).default([]).describe('Names of other cookies that the API gets.'),
+  max_body_bytes: z
+    .int()
+    .min(0)
+    .optional()
+    .describe('Largest request body; unlimited unless given, for bodies are streamed.'),
+  connect_timeout_seconds: seconds(5),
+  response_timeout_seconds: seconds(60).describe('Longest wait for the first byte of the answer.'),
+  idle_timeout_seconds: seconds(300).describe('Longest silence within an answer.'),
+})
+
+const proxy = z
+  .strictObject({
+    routes: z.array(route).default([]),
+    trusted_proxies: z
+      .array(z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()]))
+      .default([])
+      .describe('Peers whose X-Forwarded-* headers count.'),
+  })
+  .prefault({})
+
+export const configSchema = z
+  .strictObject({
+    public_url: origin.describe('Origin under which browsers reach agent and proxy.'),
+    trusted_origins: z.array(origin).min(1).optional().describe('Origins of the SPA; the public_url unless given.'),
+    listen: listen.prefault({ port: 3000 }),
+    admin: listen.optional().describe('Listener for /livez and /readyz; never the public one.'),
+    authorization_server: authorizationServer,
+    agent,
+    cookies,
+    session,
+    keys: z.strictObject({ file: z.string().min(1).describe('Key file, made by `token-handler keys generate`.') }),
+    ledger: z.strictObject({ type: z.literal('memory').default('memory') }).prefault({}),
+    proxy,
+    spa: z.strictObject({ root: z.string().min(1).describe('Folder of the built SPA, served at /.') }).optional(),
+    log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info') }).prefault({}),
+  })
+  .describe('Configuration of the Token Handler')
+
+/** The checked configuration, with every default filled in. */
+export type Config = z.output<typeof configSchema>
+/** What a file may hold. */
+export type ConfigInput = z.input<typeof configSchema>

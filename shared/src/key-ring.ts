@@ -1,0 +1,168 @@
+import { createSecretKey, hkdfSync, randomBytes, type KeyObject } from 'node:crypto'
+import { z } from 'zod'
+
+/** What a sealed value is for. Each purpose has a key of its own, so a value is worthless in any other place. */
+export type Purpose = 'access-token' | 'refresh-token' | 'id-token' | 'login' | 'logout'
+
+export const purposes: readonly Purpose[] = ['access-token', 'refresh-token', 'id-token', 'login', 'logout']
+
+/** Format version of everything sealed. Release n seals n and opens n−1 as well. */
+export const formatVersion = 1
+
+/** The client that the keys work for; part of every derivation, so that no other client's cookies open. */
+export interface KeyContext {
+  readonly issuer: string
+  readonly clientId: string
+}
+
+const kid = z.string().regex(/^[A-Za-z0-9_-]{1,16}$/, 'must be 1 to 16 characters of A-Z a-z 0-9 _ -')
+
+function isGoodKey(text: string): boolean {
+  const bytes = Buffer.from(text, 'base64url')
+  return bytes.length === 32 && bytes.toString('base64url') === text && new Set(bytes).size >= 12
+}
+
+const secret = z
+  .string()
+  .refine(isGoodKey, 'must be 32 random bytes as base64url; make one with `token-handler keys generate`')
+
+const keyState = z.enum(['active', 'open-only', 'retired'])
+
+/** The file that `token-handler keys generate` writes. */
+export const keyFileSchema = z
+  .strictObject({
+    keys: z
+      .array(
+        z.strictObject({
+          kid,
+          state: keyState,
+          created: z.iso.datetime().optional(),
+          /** Master key: the keys of all purposes are derived from it. */
+          key: secret.optional(),
+          /** Derived keys by purpose, as `token-handler keys export` gives them to a proxy-only deployment. */
+          derived: z.partialRecord(z.enum(purposes), secret).optional(),
+        }),
+      )
+      .min(1),
+  })
+  .superRefine(({ keys }, context) => {
+    const active = keys.filter((entry) => entry.state === 'active')
+    if (active.length !== 1) {
+      context.addIssue({
+        code: 'custom',
+        path: ['keys'],
+        message: `exactly one key must be active, not ${active.length}`,
+      })
+    }
+    const seen = { kids: new Set<string>(), secrets: new Set<string>() }
+    keys.forEach((entry, index) => {
+      if (seen.kids.has(entry.kid)) {
+        context.addIssue({ code: 'custom', path: ['keys', index, 'kid'], message: 'is used twice' })
+      }
+      seen.kids.add(entry.kid)
+      if ((entry.key === undefined) === (entry.derived === undefined)) {
+        context.addIssue({ code: 'custom', path: ['keys', index], message: 'needs either "key" or "derived"' })
+      }
+      for (const value of [entry.key, ...Object.values(entry.derived ?? {})]) {
+        if (value === undefined) continue
+        if (seen.secrets.has(value)) {
+          context.addIssue({ code: 'custom', path: ['keys', index], message: 'repeats the secret of another key' })
+        }
+        seen.secrets.add(value)
+      }
+    })
+  })
+
+export type KeyFile = z.infer<typeof keyFileSchema>
+
+/** A key of one purpose. */
+export interface PurposeKey {
+  readonly kid: string
+  readonly purpose: Purpose
+  readonly key: KeyObject
+}
+
+/**
+ * The keys of one moment, derived for every purpose that the file allows.
+ * `active` seals; `active` and `open-only` open; a retired key does nothing.
+ */
+export interface KeyRing {
+  /** The sealing key, or `undefined` where this deployment was not given the purpose. */
+  sealingKey(purpose: Purpose): PurposeKey | undefined
+  openingKey(purpose: Purpose, kid: string): PurposeKey | undefined
+  /** Key ids that open something, for logs and metrics. */
+  readonly kids: readonly string[]
+}
+
+/**
+ * Derives the key of one purpose with HKDF-SHA-256 (RFC 5869). The info is a JSON array, so no two field combinations
+ * can read the same.
+ */
+export function derivePurposeKey(master: Uint8Array, purpose: Purpose, context: KeyContext): Buffer {
+  const info = JSON.stringify(['token-handler', formatVersion, purpose, context.issuer, context.clientId])
+  return Buffer.from(hkdfSync('sha256', master, Buffer.alloc(0), info, 32))
+}
+
+/** Builds the ring from a checked key file. */
+export function buildKeyRing(file: KeyFile, context: KeyContext): KeyRing {
+  const opening = new Map<string, PurposeKey>()
+  const sealing = new Map<Purpose, PurposeKey>()
+  const kids: string[] = []
+  for (const entry of file.keys) {
+    if (entry.state === 'retired') continue
+    kids.push(entry.kid)
+    for (const purpose of purposes) {
+      const derived = entry.derived?.[purpose]
+      const bytes =
+        entry.key !== undefined
+          ? derivePurposeKey(Buffer.from(entry.key, 'base64url'), purpose, context)
+          : derived !== undefined
+            ? Buffer.from(derived, 'base64url')
+            : undefined
+      if (bytes === undefined) continue
+      const purposeKey: PurposeKey = { kid: entry.kid, purpose, key: createSecretKey(bytes) }
+      opening.set(`${purpose}/${entry.kid}`, purposeKey)
+      if (entry.state === 'active') sealing.set(purpose, purposeKey)
+    }
+  }
+  return {
+    sealingKey: (purpose) => sealing.get(purpose),
+    openingKey: (purpose, id) => opening.get(`${purpose}/${id}`),
+    kids,
+  }
+}
+
+/** A new key file with one active master key. */
+export function generateKeyFile(now: Date): KeyFile {
+  return {
+    keys: [
+      {
+        kid: randomBytes(6).toString('base64url'),
+        state: 'active',
+        created: now.toISOString(),
+        key: randomBytes(32).toString('base64url'),
+      },
+    ],
+  }
+}
+
+/** What a proxy-only deployment needs: it opens access tokens, and no refresh token, with what it is given. */
+export function exportKeyFile(file: KeyFile, allowed: readonly Purpose[], context: KeyContext): KeyFile {
+  return {
+    keys: file.keys
+      .filter((entry) => entry.state !== 'retired')
+      .map(({ key, derived, ...entry }) => ({
+        ...entry,
+        derived: Object.fromEntries(
+          allowed.flatMap((purpose) => {
+            if (key !== undefined) {
+              const bytes = derivePurposeKey(Buffer.from(key, 'base64url'), purpose, context)
+              return [[purpose, bytes.toString('base64url')]]
+            }
+            const known = derived?.[purpose]
+            return known === undefined ? [] : [[purpose, known]]
+          }),
+        ),
+      })),
+  }
+}

@@ -1,0 +1,187 @@
+import type { SessionIdentity } from '../session-cookies.ts'
+
+/**
+ * The shared record of every session: what makes refresh safe with one-time refresh tokens, and sessions revocable. It
+ * never holds a readable token: what it parks is sealed under keys that only the browser's cookies hold.
+ *
+ * Every operation is one atomic step on the store's clock. Answers are typed: a store that cannot be asked answers
+ * `{ state: 'unknown' }`, which is never the same as `absent`; nothing here throws because of the store.
+ * The states and rows named below are those of docs/sessions.md.
+ */
+export interface Ledger {
+  /** Short name for logs and metrics. */
+  readonly kind: string
+
+  /**
+   * Row 1, first half: writes the record before the authorization code is redeemed, so that no session can exist that the
+   * ledger does not know. The answer gives the session's start on the ledger's clock.
+   */
+  begin(
+    sid: string,
+    deadlines: SessionDeadlines,
+  ): Promise<Unknown | { readonly state: 'begun'; readonly startedAt: number }>
+
+  /** Row 1, second half: the session is live with generation 0. */
+  complete(identity: SessionIdentity): Promise<Unknown | Ended | Absent | { readonly state: 'live' }>
+
+  /** Drops a record whose login failed. */
+  discard(sid: string): Promise<void>
+
+  /** Judges a shown generation: rows 2, 3, 7 and 9 to 15. */
+  show(shown: ShownGeneration): Promise<Judgement>
+
+  /** Re-reads, just before sending, whether the lease is still the caller's. */
+  holds(sid: string, lease: string): Promise<Unknown | { readonly state: 'held' | 'lost' }>
+
+  /** Row 4: the authorization server gave a success for `generation`; `blob` holds the cookies of the next one. */
+  commit(commit: Commit): Promise<Unknown | Ended | Successors | Superseded | { readonly state: 'committed' }>
+
+  /** Row 5: the authorization server surely did not process the request. */
+  release(sid: string, lease: string): Promise<void>
+
+  /** Row 6: nobody knows whether the authorization server processed the request. */
+  doubt(sid: string, lease: string): Promise<void>
+
+  /**
+   * Row 8: the authorization server answered `invalid_grant` for `generation`. Re-reads first: only a lease that is still
+   * the caller's ends the session.
+   */
+  refuse(
+    sid: string,
+    generation: number,
+    lease: string,
+  ): Promise<Unknown | Ended | Successors | Superseded | { readonly state: 'not_mine' }>
+
+  /** Row 13: writes the rule, then the record; nothing can bring the session back. */
+  end(session: EndedSession): Promise<Unknown | { readonly state: 'ended' }>
+
+  /** Claims a pending login for one code exchange, or tells what became of it. Ids are forgotten after {@link loginMemorySeconds}. */
+  claimLogin(id: string): Promise<Unknown | LoginClaim>
+
+  /** Keeps the sealed outcome of a login for {@link loginRepeatSeconds}; `undefined` marks it as used without one. */
+  settleLogin(id: string, outcome: string | undefined): Promise<void>
+
+  /** The rules in force, held in memory by this process. */
+  readonly rules: Rules
+
+  close(): Promise<void>
+}
+
+/** A pending login is remembered as used for at least as long as its cookie can live. */
+export const loginMemorySeconds = 660
+/** A repeated login end gets the same session within this time (React's development mode, reload). */
+export const loginRepeatSeconds = 60
+/** A parked generation may be handed out again until its successor was shown this long after the last hand-out. */
+export const acknowledgeAfterSeconds = 60
+/** Entries kept in `parked`. */
+export const maxParked = 3
+
+export interface SessionDeadlines {
+  /** Seconds from the start after which the session is over; never moved. */
+  readonly absoluteSeconds: number
+  /** Seconds without activity after which it is over; judged when a generation is shown. */
+  readonly idleSeconds: number
+}
+
+export interface ShownGeneration {
+  readonly sid: string
+  readonly generation: number
+  /** `look` judges and acknowledges; `lease` also asks for the right to spend the refresh token once. */
+  readonly want: 'look' | 'lease'
+  /** Life of a lease: the limit of one call to the authorization server plus 5 s. */
+  readonly leaseSeconds: number
+  /** Whether this counts as user activity: moves the idle deadline, at most once a minute. */
+  readonly isActivity: boolean
+  /** The sealed facts of the shown cookie, for a store that lost the session (row 15). */
+  readonly identity: SessionIdentity
+  /** Seconds since 1970. */
+  readonly absoluteDeadline: number
+  readonly idleSeconds: number
+}
+
+export type Judgement =
+  /** Row 9: the newest generation. */
+  | { readonly state: 'current'; readonly idleSecondsLeft: number }
+  /** Rows 2 and 7: the caller may send the refresh token once. */
+  | { readonly state: 'leased'; readonly lease: string; readonly inDoubt: boolean }
+  /** Row 3, or the back-off of row 7: somebody else may be sending it. */
+  | { readonly state: 'held' }
+  | Successors
+  | Superseded
+  | Ended
+  | Absent
+  | Unknown
+
+/** Row 10: the sealed cookies of the generations after the shown one, oldest first, up to the newest. */
+export interface Successors {
+  readonly state: 'successors'
+  readonly blobs: readonly string[]
+  readonly generation: number
+}
+
+/** Row 11: an old generation whose successors were acknowledged. */
+export interface Superseded {
+  readonly state: 'superseded'
+}
+
+export interface Ended {
+  readonly state: 'ended'
+  readonly reason: EndReason
+}
+
+export interface Absent {
+  readonly state: 'absent'
+}
+
+export interface Unknown {
+  readonly state: 'unknown'
+}
+
+export type EndReason =
+  | 'logout'
+  | 'refused'
+  | 'idle'
+  | 'absolute'
+  | 'subject_changed'
+  | 'superseded'
+  | 'replaced'
+  | 'revoked'
+  | 'login_failed'
+
+export interface Commit {
+  readonly sid: string
+  /** The generation whose refresh token was spent. */
+  readonly generation: number
+  /** The lease under which it was sent; a commit counts without it too. */
+  readonly lease: string
+  /** The cookies of `generation` + 1, sealed under the key that the cookie of `generation` holds. */
+  readonly blob: string
+  readonly identity: SessionIdentity
+  readonly absoluteDeadline: number
+  readonly idleSeconds: number
+}
+
+export interface EndedSession {
+  readonly sid: string
+  readonly reason: EndReason
+  /** Seconds after which no cookie of the session can be alive; the rule is kept that long. */
+  readonly keepSeconds: number
+  /** `false` leaves the access cookie to run out: a session that a new login replaces ends softly. */
+  readonly withRule: boolean
+}
+
+export type LoginClaim =
+  | { readonly state: 'claimed' }
+  /** Another request exchanges the code right now. */
+  | { readonly state: 'pending' }
+  /** Done less than {@link loginRepeatSeconds} ago. */
+  | { readonly state: 'settled'; readonly outcome: string }
+  | { readonly state: 'used' }
+
+/** "Sessions of X that started before T are over", held in memory on every replica. */
+export interface Rules {
+  /** The reason why a session is over, or `undefined`. Costs a few map look-ups; called on every proxied request. */
+  endOf(session: SessionIdentity): EndReason | undefined
+  /** Calls back for every new rule; the answer stops it. */
+  onRule(listener: (isOver: (session: SessionIdentity) => boolean) => void): () => void
+}

@@ -1,0 +1,161 @@
+import { createCipheriv, createDecipheriv, randomBytes, type KeyObject } from 'node:crypto'
+import type { Clock } from './clock.ts'
+import type { KeyRing, Purpose, PurposeKey } from './key-ring.ts'
+
+/** Why a sealed value was not opened. Callers tell the browser none of this. */
+export type RefusalReason = 'unknown_key' | 'damaged' | 'wrong_purpose' | 'expired'
+
+export type Opened<Claims> =
+  { readonly ok: true; readonly claims: Claims } | { readonly ok: false; readonly reason: RefusalReason }
+
+/** What every sealed value carries besides its own claims. */
+export interface SealedClaims {
+  /** Seconds since 1970 after which the value is refused, whatever the cookie's Max-Age said. */
+  readonly exp: number
+}
+
+/** Seals and opens cookie values: JWE compact serialization (RFC 7516 section 3.1), `dir` and `A256GCM`. */
+export interface CookieSealer {
+  /** @throws Error when this deployment was not given the key of that purpose. */
+  seal(purpose: Purpose, claims: SealedClaims): string
+  /** Opens `value`; never throws, and never looks at the content before the tag was verified. */
+  open<Claims extends SealedClaims>(purpose: Purpose, value: string): Opened<Claims>
+}
+
+const ivBytes = 12
+const tagBytes = 16
+const ivLength = 16
+const tagLength = 22
+/** `kid` is at most 16 characters, which makes the protected header at most 108; anything longer is not ours. */
+const maxHeaderLength = 128
+const typePrefix = 'th1-'
+
+/** @param keyRing Asked on every call, so that a reloaded ring takes effect at once. */
+export function createCookieSealer(keyRing: () => KeyRing, clock: Clock): CookieSealer {
+  let ring = keyRing()
+  // The protected header is the same text for every value of one key and purpose: parse it once, then look it up.
+  let headers = new Map<string, PurposeKey>()
+
+  function current(): KeyRing {
+    const latest = keyRing()
+    if (latest !== ring) {
+      ring = latest
+      headers = new Map()
+    }
+    return ring
+  }
+
+  return {
+    seal(purpose, claims) {
+      const purposeKey = current().sealingKey(purpose)
+      if (purposeKey === undefined) throw new Error(`no active key for the purpose ${purpose}`)
+      return encryptCompact(protectedHeader(purposeKey), purposeKey.key, JSON.stringify(claims))
+    },
+    open<Claims extends SealedClaims>(purpose: Purpose, value: string): Opened<Claims> {
+      const headerEnd = value.indexOf('.')
+      if (headerEnd < 1 || headerEnd > maxHeaderLength) return { ok: false, reason: 'damaged' }
+      const header = value.slice(0, headerEnd)
+      const keys = current()
+      let purposeKey = headers.get(header)
+      if (purposeKey === undefined) {
+        const parsed = parseHeader(header)
+        if (parsed === undefined) return { ok: false, reason: 'damaged' }
+        if (parsed.purpose !== purpose) return { ok: false, reason: 'wrong_purpose' }
+        purposeKey = keys.openingKey(purpose, parsed.kid)
+        if (purposeKey === undefined) return { ok: false, reason: 'unknown_key' }
+        if (headers.size < 64) headers.set(header, purposeKey)
+      }
+      if (purposeKey.purpose !== purpose) return { ok: false, reason: 'wrong_purpose' }
+      const claims = decryptCompact(header, headerEnd, value, purposeKey.key)
+      if (claims === undefined) return { ok: false, reason: 'damaged' }
+      if (typeof claims.exp !== 'number' || claims.exp * 1000 <= clock.now()) return { ok: false, reason: 'expired' }
+      return { ok: true, claims: claims as Claims }
+    },
+  }
+}
+
+/**
+ * Seals text under a raw key for a holder of that key alone, such as the successor of a session's cookies under the key
+ * that the cookies before it hold.
+ */
+export function sealUnder(key: KeyObject, text: string): string {
+  return encryptCompact(Buffer.from('{"alg":"dir","enc":"A256GCM"}').toString('base64url'), key, text)
+}
+
+/** Opens what {@link sealUnder} made, or returns `undefined`. */
+export function openUnder(key: KeyObject, value: string): string | undefined {
+  const headerEnd = value.indexOf('.')
+  return headerEnd < 1 ? undefined : decryptText(value.slice(0, headerEnd), headerEnd, value, key)
+}
+
+function protectedHeader({ kid, purpose }: PurposeKey): string {
+  const header = { alg: 'dir', enc: 'A256GCM', kid, typ: typePrefix + purpose }
+  return Buffer.from(JSON.stringify(header)).toString('base64url')
+}
+
+function parseHeader(encoded: string): { kid: string; purpose: string } | undefined {
+  const bytes = Buffer.from(encoded, 'base64url')
+  if (bytes.toString('base64url') !== encoded) return undefined
+  let header: Record<string, unknown>
+  try {
+    header = JSON.parse(bytes.toString('utf8')) as Record<string, unknown>
+  } catch {
+    return undefined
+  }
+  // Exactly these four members: no `zip`, `crit`, `jwk` or any other that would ask for work (RFC 8725 section 3.1).
+  if (typeof header !== 'object' || header === null || Object.keys(header).length !== 4) return undefined
+  const { alg, enc, kid, typ } = header
+  if (alg !== 'dir' || enc !== 'A256GCM' || typeof kid !== 'string' || typeof typ !== 'string') return undefined
+  if (!typ.startsWith(typePrefix)) return undefined
+  return { kid, purpose: typ.slice(typePrefix.length) }
+}
+
+function encryptCompact(header: string, key: KeyObject, text: string): string {
+  const iv = randomBytes(ivBytes)
+  const cipher = createCipheriv('aes-256-gcm', key, iv, { authTagLength: tagBytes })
+  cipher.setAAD(Buffer.from(header, 'ascii'))
+  const ciphertext = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()])
+  const parts = [iv, ciphertext, cipher.getAuthTag()].map((part) => part.toString('base64url'))
+  return `${header}..${parts.join('.')}`
+}
+
+function decryptCompact(header: string, headerEnd: number, value: string, key: KeyObject): SealedClaims | undefined {
+  const text = decryptText(header, headerEnd, value, key)
+  if (text === undefined) return undefined
+  try {
+    const claims = JSON.parse(text) as SealedClaims | null
+    return typeof claims === 'object' && claims !== null ? claims : undefined
+  } catch {
+    return undefined
+  }
+}
+
+// Synchronous on purpose: WebCrypto costs ten times as much a request (docs/decisions/0002).
+function decryptText(header: string, headerEnd: number, value: string, key: KeyObject): string | undefined {
+  // header . (empty encrypted key) . iv . ciphertext . tag
+  const ivStart = headerEnd + 2
+  const ciphertextStart = ivStart + ivLength + 1
+  const tagStart = value.length - tagLength
+  if (tagStart - 1 <= ciphertextStart || value[headerEnd + 1] !== '.') return undefined
+  if (value[ciphertextStart - 1] !== '.' || value[tagStart - 1] !== '.') return undefined
+  const iv = strictBase64url(value.slice(ivStart, ivStart + ivLength))
+  const ciphertext = strictBase64url(value.slice(ciphertextStart, tagStart - 1))
+  const tag = strictBase64url(value.slice(tagStart))
+  if (iv === undefined || ciphertext === undefined || tag === undefined) return undefined
+  const decipher = createDecipheriv('aes-256-gcm', key, iv, { authTagLength: tagBytes })
+  decipher.setAAD(Buffer.from(header, 'ascii'))
+  decipher.setAuthTag(tag)
+  const start = decipher.update(ciphertext)
+  try {
+    const end = decipher.final()
+    return end.length === 0 ? start.toString('utf8') : Buffer.concat([start, end]).toString('utf8')
+  } catch {
+    return undefined
+  }
+}
+
+/** Node's decoder ignores junk and accepts several encodings of the same bytes; we accept exactly one (RFC 4648 section 3.5). */
+function strictBase64url(text: string): Buffer | undefined {
+  const bytes = Buffer.from(text, 'base64url')
+  return bytes.toString('base64url') === text ? bytes : undefined
+}
