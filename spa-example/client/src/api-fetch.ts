@@ -1,0 +1,89 @@
+import { retryAfterSeconds, VERSION, VERSION_HEADER } from './agent.ts'
+import { SessionEndedError, TemporaryError, TokenHandlerClientError } from './errors.ts'
+import { accessTokenLeft, type Refresher } from './refresh.ts'
+import { repeatableRequest } from './repeatable-request.ts'
+import type { SessionStore } from './session-store.ts'
+
+export interface ApiFetchDeps {
+  readonly store: SessionStore
+  readonly refresher: Refresher
+  /** Origins besides the page's own that may be called with the session's cookies. */
+  readonly apiOrigins: ReadonlySet<string>
+}
+
+export type ApiFetch = (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>
+
+/** What the OAuth Proxy can answer in place of the API, and this library acts upon. */
+type Refusal = 'access_token_expired' | 'session_missing' | 'session_ended' | 'store_unavailable'
+
+const REFUSALS: Readonly<Record<Refusal, number>> = {
+  access_token_expired: 401,
+  session_missing: 401,
+  session_ended: 401,
+  store_unavailable: 503,
+}
+
+/** `fetch` for APIs behind the OAuth Proxy: with the session, refreshed and repeated when its access token is over. */
+export function createApiFetch({ store, refresher, apiOrigins }: ApiFetchDeps): ApiFetch {
+  return async (input, init) => {
+    const request = await repeatableRequest(input, init, { [VERSION_HEADER]: VERSION })
+    if (!apiOrigins.has(request.url.origin)) {
+      throw new TokenHandlerClientError('origin_not_allowed', `${request.url.origin} is not one of apiOrigins.`)
+    }
+    if (accessTokenLeft(store.current) === 0) await abortable(refresher.renew(performance.now()), request.signal)
+    // A stream is sent once, so it gets a token that lives; others go on with the old one meanwhile.
+    else if (request.repeatable) void refresher.early()
+    else await abortable(refresher.early(), request.signal)
+
+    for (let sends = 1; ; sends += 1) {
+      const since = performance.now()
+      const response = await fetch(request.build())
+      const code = await refusal(response)
+      if (code === undefined) return response
+      const { status } = response
+      if (code === 'store_unavailable') {
+        throw new TemporaryError(code, 'The session cannot be checked just now.', {
+          status,
+          ...retryAfterSeconds(response),
+        })
+      }
+      // Between sending and this answer somebody refreshed or logged in: it is no word about the cookies of now.
+      const outdated = store.renewedAt > since
+      if (code !== 'access_token_expired' && !outdated) {
+        store.end('ended')
+        throw new SessionEndedError(code, 'The session is over.', { status })
+      }
+      if (!request.repeatable) {
+        throw new TokenHandlerClientError('body_not_repeatable', 'A stream cannot be sent again.', { status })
+      }
+      if (sends === 3) throw new TokenHandlerClientError(code, 'Refreshed, and still refused.', { status })
+      // Refused again after what looked like a renewal: leave nothing to other tabs, and see for ourselves.
+      if (!outdated) await abortable(sends === 1 ? refresher.renew(since) : refresher.refresh(), request.signal)
+    }
+  }
+}
+
+async function refusal(response: Response): Promise<Refusal | undefined> {
+  if (response.status !== 401 && response.status !== 503) return undefined
+  if (!/^application\/json\b/i.test(response.headers.get('content-type') ?? '')) return undefined
+  const body: unknown = await response
+    .clone()
+    .json()
+    .catch(() => undefined)
+  const code: unknown = typeof body === 'object' && body !== null && 'code' in body ? body.code : undefined
+  return isRefusal(code) && REFUSALS[code] === response.status ? code : undefined
+}
+
+function isRefusal(code: unknown): code is Refusal {
+  return typeof code === 'string' && Object.hasOwn(REFUSALS, code)
+}
+
+/** Waits for work that others may wait for too, until this caller gives up. */
+function abortable(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason)
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort)
+    void work.then(() => resolve(), reject).finally(() => signal.removeEventListener('abort', abort))
+  })
+}

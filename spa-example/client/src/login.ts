@@ -1,0 +1,91 @@
+import type { Agent } from './agent.ts'
+import { CookiesNotStoredError, TemporaryError, type CookiesNotStoredReason } from './errors.ts'
+import { isLoopback, navigableUrl, sameOriginPath } from './navigation.ts'
+import type { SessionStore } from './session-store.ts'
+import { parseSession, type Session } from './session.ts'
+
+/** Any of these in the query: an authorization response (RFC 6749 section 4.1.2), or one in a JWT (JARM section 2.3.1). */
+const RESPONSE_PARAMETERS = ['code', 'state', 'error', 'response']
+
+const RETURN_TO = 'token-handler:return-to'
+
+export interface LoginDeps {
+  readonly agent: Agent
+  readonly store: SessionStore
+}
+
+/** Is there an authorization response in the query of this page? */
+export function hasAuthorizationResponse(search: string): boolean {
+  const params = new URLSearchParams(search)
+  return RESPONSE_PARAMETERS.some((name) => params.has(name))
+}
+
+/** Asks the agent for an authorization request, remembers where to return to, and answers the URL to navigate to. */
+export async function startLogin(
+  { agent }: Pick<LoginDeps, 'agent'>,
+  returnTo: string | undefined,
+  parameters: Readonly<Record<string, string>>,
+): Promise<string> {
+  const answer = await agent.post('login/start', new URLSearchParams(parameters))
+  const url = navigableUrl(answer['authorization_url'], agent.baseUrl)
+  rememberReturnTo(sameOriginPath(returnTo))
+  return url
+}
+
+/**
+ * Posts the authorization response to the agent, and makes sure that the browser kept the cookies.
+ * The query leaves the address bar first: neither a reload nor the history may hold a code, whatever happens next.
+ */
+export async function endLogin({ agent, store }: LoginDeps): Promise<Session> {
+  const params = new URLSearchParams(location.search)
+  history.replaceState(history.state, '', location.pathname)
+  const promised = parseSession(await agent.post('login/end', params))
+  const stored = await agent.get('session').then(parseSession, (error: unknown) => {
+    // The agent cannot be asked just now; what it said a moment ago holds.
+    if (error instanceof TemporaryError) return promised
+    throw error
+  })
+  if (!stored.isLoggedIn) throw new CookiesNotStoredError(likelyReason(agent.baseUrl))
+  store.renew(stored, 'login')
+  return stored
+}
+
+/** The remembered path, once; undefined when there is none, or it has become unfit, or leads to this very page. */
+export function takeReturnTo(): string | undefined {
+  let stored: string | null = null
+  try {
+    stored = sessionStorage.getItem(RETURN_TO)
+    sessionStorage.removeItem(RETURN_TO)
+  } catch {
+    // Storage is blocked, as cookies then are; the login has its own error for that.
+  }
+  const path = sameOriginPath(stored)
+  return path === undefined || new URL(path, location.origin).pathname === location.pathname ? undefined : path
+}
+
+function rememberReturnTo(path: string | undefined): void {
+  try {
+    if (path === undefined) sessionStorage.removeItem(RETURN_TO)
+    else sessionStorage.setItem(RETURN_TO, path)
+  } catch {
+    // As above: the login ends at the default path then.
+  }
+}
+
+function likelyReason(agentUrl: URL): CookiesNotStoredReason {
+  if (agentUrl.protocol === 'http:' && !isLoopback(agentUrl.hostname)) return 'insecure_origin'
+  if (!navigator.cookieEnabled) return 'cookies_blocked'
+  if (agentUrl.protocol !== location.protocol || !looksSameSite(agentUrl.hostname, location.hostname)) {
+    return 'cross_site_agent'
+  }
+  return agentUrl.protocol === 'http:' ? 'insecure_loopback' : 'unknown'
+}
+
+/** Without the public suffix list, so it may take two sites for one (`a.co.uk`, `b.co.uk`), never one for two. */
+function looksSameSite(a: string, b: string): boolean {
+  return a === b || (lastLabels(a) === lastLabels(b) && !/^[\d.]+$|^\[/.test(a))
+}
+
+function lastLabels(host: string): string {
+  return host.split('.').slice(-2).join('.')
+}

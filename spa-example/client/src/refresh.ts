@@ -1,0 +1,107 @@
+import type { Agent } from './agent.ts'
+import { SessionEndedError, TemporaryError, TokenHandlerClientError } from './errors.ts'
+import type { RefreshLock } from './refresh-lock.ts'
+import type { SessionStore } from './session-store.ts'
+import { parseClaims, parseTimes, secondsLeft, type Session } from './session.ts'
+
+/** Refreshes, once for all tabs. */
+export interface Refresher {
+  /** Refreshes in any case, however young the access token. */
+  refresh(): Promise<Session>
+  /** Sees to it that the access token is newer than the one that a request of `since` carried. */
+  renew(since: number): Promise<void>
+  /** Refreshes when 80 % of the access token's life are over. Never fails: the token still lives. */
+  early(): Promise<void>
+}
+
+export interface RefresherDeps {
+  readonly agent: Agent
+  readonly store: SessionStore
+  readonly lock: RefreshLock
+  /** Asks the agent anew: an answer that was on its way before does not count. */
+  readonly ask: () => Promise<Session>
+}
+
+/** Share of the access token's life after which it is renewed ahead of need. */
+const EARLY = 0.8
+const BACKOFF_SECONDS = { first: 5, most: 60 }
+
+export function createRefresher({ agent, store, lock, ask }: RefresherDeps): Refresher {
+  let refreshing: Promise<Session> | undefined
+  let renewing: Promise<void> | undefined
+  let failures = 0
+  let notBefore = -Infinity
+
+  const post = async (): Promise<Session> => {
+    const { epoch } = store
+    try {
+      const answer = await agent.post('refresh', new URLSearchParams(), true)
+      const known = store.epoch === epoch ? store.current : undefined
+      // Nobody has asked yet who is logged in, or that has changed meanwhile: the times alone would not say it.
+      if (known?.isLoggedIn !== true) return await ask()
+      const times = parseTimes(answer)
+      store.renew({ ...known, ...parseClaims(answer), ...times, receivedAt: performance.now() }, 'updated')
+      return store.current ?? known
+    } catch (error) {
+      if (!(error instanceof TokenHandlerClientError) || error.status !== 401) throw error
+      if (store.epoch === epoch) store.end('ended')
+      throw new SessionEndedError(error.code, error.message, { status: 401, cause: error })
+    }
+  }
+
+  const refresh = (): Promise<Session> => {
+    refreshing ??= lock(post).finally(() => {
+      refreshing = undefined
+    })
+    return refreshing
+  }
+
+  const renew = (since: number): Promise<void> => {
+    renewing ??= lock(async () => {
+      if (store.renewedAt > since) return
+      // News from other tabs may come after the lock: the agent knows whether one of them was faster.
+      const known = store.current
+      const now = await ask().catch(onlyTemporary)
+      if (now?.isLoggedIn === false) throw new SessionEndedError('session_missing', 'There is no session.')
+      const alive = known === undefined && (now?.accessTokenExpiresIn ?? 0) > 0
+      if (store.renewedAt <= since && !alive) await post()
+    }).finally(() => {
+      renewing = undefined
+    })
+    return renewing
+  }
+
+  return {
+    refresh,
+    renew,
+    async early() {
+      const now = performance.now()
+      if (!isDue(store.current, now) || now < notBefore) return
+      let wait: number | undefined
+      try {
+        await renew(now)
+      } catch (error) {
+        wait = error instanceof TokenHandlerClientError ? error.retryAfterSeconds : undefined
+      }
+      // A busy agent may answer with the seconds left of the old token: that counts as a failure too.
+      failures = isDue(store.current, performance.now()) ? failures + 1 : 0
+      if (failures === 0) return
+      wait ??= Math.min(BACKOFF_SECONDS.most, BACKOFF_SECONDS.first * 2 ** (failures - 1))
+      notBefore = performance.now() + wait * 1000
+    },
+  }
+}
+
+/** Seconds left of the access token, as far as this page knows. */
+export function accessTokenLeft(session: Session | undefined, now: number = performance.now()): number | undefined {
+  return session?.isLoggedIn === true ? secondsLeft(session, 'accessTokenExpiresIn', now) : undefined
+}
+
+function isDue(session: Session | undefined, now: number): boolean {
+  const left = accessTokenLeft(session, now)
+  return left !== undefined && left <= (1 - EARLY) * (session?.accessTokenLifetime ?? 0)
+}
+
+function onlyTemporary(error: unknown): undefined {
+  if (!(error instanceof TemporaryError)) throw error
+}

@@ -1,0 +1,116 @@
+import type { Session } from './session.ts'
+
+/**
+ * Why the session changed. `loaded`: the first answer of this page. `login`: someone logged in, possibly as another
+ * user. `updated`: other times or claims, after a refresh. `logout`: on purpose. `ended`: expired, revoked or gone.
+ */
+export type SessionChangeReason = 'loaded' | 'login' | 'updated' | 'logout' | 'ended'
+
+export interface SessionChange {
+  readonly session: Session
+  readonly reason: SessionChangeReason
+  /** It happened in another tab of this browser. */
+  readonly otherTab: boolean
+}
+
+export type SessionListener = (change: SessionChange) => void
+
+/** What this page knows about the session, told to its listeners and to the other tabs. */
+export interface SessionStore {
+  readonly current: Session | undefined
+  /** `performance.now()` of the last login or refresh, in any tab: a request sent later carried newer cookies. */
+  readonly renewedAt: number
+  /** Grows with every login, logout and end: an answer asked for under an older epoch is stale. */
+  readonly epoch: number
+  /** Takes a `session` answer. @param latencyMs how long it took: by so much its deadlines may look later */
+  learn(session: Session, latencyMs: number): void
+  /** Takes the answer of this page's login or refresh. */
+  renew(session: Session, reason: 'login' | 'updated'): void
+  end(reason: 'logout' | 'ended'): void
+  subscribe(listener: SessionListener): () => void
+  close(): void
+}
+
+interface Message {
+  readonly session: Session
+  readonly reason: SessionChangeReason
+  /** Wall clock of the sender, read only as a difference: a frozen tab may hear of it much later. */
+  readonly sentAt: number
+}
+
+export function createSessionStore(channelName: string): SessionStore {
+  const channel = new BroadcastChannel(channelName)
+  const listeners = new Set<SessionListener>()
+  let current: Session | undefined
+  let renewedAt = -Infinity
+  let epoch = 0
+
+  const take = (session: Session, reason: SessionChangeReason, otherTab: boolean): void => {
+    current = session
+    if (reason === 'login' || reason === 'logout' || reason === 'ended') epoch += 1
+    // oxlint-disable-next-line require-post-message-target-origin -- a BroadcastChannel reaches its own origin only
+    if (!otherTab && reason !== 'loaded') channel.postMessage({ session, reason, sentAt: Date.now() } satisfies Message)
+    for (const listener of listeners) listener({ session, reason, otherTab })
+  }
+
+  channel.addEventListener('message', (event: MessageEvent<Message>) => {
+    const { session, reason, sentAt } = event.data
+    // Late news of a refresh must not bring back a session that has ended since.
+    if (reason === 'updated' && current?.isLoggedIn !== true) return
+    const receivedAt = performance.now() - Math.max(0, Date.now() - sentAt)
+    if (session.isLoggedIn) renewedAt = receivedAt
+    if (session.isLoggedIn || current?.isLoggedIn !== false) take({ ...session, receivedAt }, reason, true)
+  })
+
+  return {
+    get current() {
+      return current
+    },
+    get renewedAt() {
+      return renewedAt
+    },
+    get epoch() {
+      return epoch
+    },
+    learn(session, latencyMs) {
+      const reason = difference(current, session)
+      if (reason === 'login' || movedBy(current, session) > 1 + latencyMs / 1000) renewedAt = session.receivedAt
+      if (reason === undefined) current = session
+      else take(session, reason, false)
+    },
+    renew(session, reason) {
+      renewedAt = session.receivedAt
+      take(session, reason, false)
+    },
+    end(reason) {
+      if (current?.isLoggedIn !== false) take({ isLoggedIn: false, receivedAt: performance.now() }, reason, false)
+    },
+    subscribe(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    close() {
+      listeners.clear()
+      channel.close()
+    },
+  }
+}
+
+function difference(before: Session | undefined, after: Session): SessionChangeReason | undefined {
+  if (before === undefined) return 'loaded'
+  if (before.isLoggedIn !== after.isLoggedIn) return after.isLoggedIn ? 'login' : 'ended'
+  if (before.idTokenClaims?.['sub'] !== after.idTokenClaims?.['sub']) return 'login'
+  const sameClaims = JSON.stringify(before.idTokenClaims) === JSON.stringify(after.idTokenClaims)
+  const sameTimes = Math.abs(movedBy(before, after)) < 2 && Math.abs(movedBy(before, after, 'idleExpiresIn')) < 2
+  return sameClaims && sameTimes ? undefined : 'updated'
+}
+
+/** By how many seconds a deadline moved from one answer to the next. */
+function movedBy(
+  before: Session | undefined,
+  after: Session,
+  deadline: 'accessTokenExpiresIn' | 'idleExpiresIn' = 'accessTokenExpiresIn',
+): number {
+  if (before?.[deadline] === undefined || after[deadline] === undefined) return 0
+  return after.receivedAt / 1000 + after[deadline] - (before.receivedAt / 1000 + before[deadline])
+}
