@@ -1,1 +1,61 @@
-import { systemClock } from "@token-handler/shared"; console.log(systemClock.now())
+#!/usr/bin/env node
+import { parseArgs } from 'node:util'
+import { ConfigError } from '@token-handler/shared'
+import { check } from './commands/check.ts'
+import { keys } from './commands/keys.ts'
+import { schema } from './commands/schema.ts'
+import { start } from './commands/start.ts'
+import { UsageError } from './usage.ts'
+
+const usage = `token-handler: keeps OAuth tokens out of JavaScript
+
+  token-handler start [--only agent|proxy] [--config FILE]   run it
+  token-handler check [--only agent|proxy] [--config FILE]   check the configuration, without running anything
+  token-handler keys generate [--out FILE]                   make a key file
+  token-handler keys list --file FILE                        show ids and states of the keys, never the keys
+  token-handler keys export --purpose access-token [--config FILE] [--out FILE]
+                                                             make the key file of a proxy-only deployment
+  token-handler schema                                       print the JSON Schema of the configuration
+
+  --config is token-handler.yaml unless given.
+`
+
+const commands = { start, check, keys, schema }
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      config: { type: 'string', default: 'token-handler.yaml' },
+      only: { type: 'string' },
+      out: { type: 'string' },
+      file: { type: 'string' },
+      purpose: { type: 'string' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  })
+  const [name, ...rest] = positionals
+  if (values.help || name === undefined || name === 'help') {
+    process.stdout.write(usage)
+    return
+  }
+  const command = Object.hasOwn(commands, name) ? commands[name as keyof typeof commands] : undefined
+  if (command === undefined) throw new UsageError(`there is no command "${name}"`)
+  await command({ ...values, args: rest })
+}
+
+function isUsageError(error: unknown): error is Error {
+  return (
+    error instanceof UsageError ||
+    (error instanceof Error && String((error as NodeJS.ErrnoException).code).startsWith('ERR_PARSE_ARGS'))
+  )
+}
+
+try {
+  await main()
+} catch (error) {
+  if (isUsageError(error)) process.stderr.write(`token-handler: ${error.message}\n\n${usage}`)
+  else if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`)
+  else throw error
+  process.exitCode = 2
+}

@@ -1,0 +1,36 @@
+import { existsSync, writeFileSync } from 'node:fs'
+import { exportKeyFile, generateKeyFile, loadConfig, loadKeyFile, type KeyFile } from '@token-handler/shared'
+import { keyContextOf, keyFilePath } from '../key-ring-file.ts'
+import { UsageError, type CommandLine } from '../usage.ts'
+
+/** `keys generate | list | export` */
+export async function keys(line: CommandLine): Promise<void> {
+  const [action] = line.args
+  if (action === 'generate') writeKeyFile(generateKeyFile(new Date()), line.out)
+  else if (action === 'list') listKeys(line)
+  else if (action === 'export') exportKeys(line)
+  else throw new UsageError('keys takes generate, list or export')
+}
+
+function listKeys({ file }: CommandLine): void {
+  if (file === undefined) throw new UsageError('keys list needs --file FILE')
+  for (const { kid, state, created, derived } of loadKeyFile(file).keys) {
+    const purposes = derived === undefined ? 'all purposes' : Object.keys(derived).join(', ')
+    process.stdout.write(`${kid.padEnd(16)}  ${state.padEnd(9)}  ${created ?? '-'}  ${purposes}\n`)
+  }
+}
+
+function exportKeys({ config: file, purpose, out }: CommandLine): void {
+  if (purpose !== 'access-token') throw new UsageError('keys export needs --purpose access-token')
+  const config = loadConfig(file, { only: 'proxy', env: process.env })
+  const keyFile = loadKeyFile(keyFilePath(file, config))
+  writeKeyFile(exportKeyFile(keyFile, [purpose], keyContextOf(config)), out)
+}
+
+/** Never overwrites: a lost key file logs everybody out. */
+function writeKeyFile(keyFile: KeyFile, out: string | undefined): void {
+  const text = `${JSON.stringify(keyFile, null, 2)}\n`
+  if (out === undefined) process.stdout.write(text)
+  else if (existsSync(out)) throw new UsageError(`${out} exists already; choose another name`)
+  else writeFileSync(out, text, { mode: 0o600, flag: 'wx' })
+}

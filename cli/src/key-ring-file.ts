@@ -1,0 +1,56 @@
+import { unwatchFile, watchFile } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import {
+  buildKeyRing,
+  describeError,
+  loadKeyFile,
+  type Config,
+  type KeyContext,
+  type KeyFile,
+  type KeyRing,
+  type Logger,
+} from '@token-handler/shared'
+
+/** The keys in force, replaced as a whole when the file changes. */
+export interface KeyRingSource {
+  current(): KeyRing
+  /** Reads the file again; a file that is not right leaves the last good ring in force. */
+  reload(): void
+  close(): void
+}
+
+/** The configured key file; a relative path counts from the configuration file's folder. */
+export function keyFilePath(configFile: string, { keys }: Config): string {
+  return resolve(dirname(configFile), keys.file)
+}
+
+export function keyContextOf({ authorization_server: { issuer, client_id: clientId } }: Config): KeyContext {
+  return { issuer, clientId }
+}
+
+/** How often the file's modification time is looked at; polling also sees mounted secrets change, which events miss. */
+const watchIntervalMs = 2_000
+
+/** @throws ConfigError when the file is not right at the start. */
+export function watchKeyFile(file: string, context: KeyContext, logger: Logger): KeyRingSource {
+  let ring = buildKeyRing(loadKeyFile(file), context)
+  const reload = (): void => {
+    try {
+      ring = buildKeyRing(loadKeyFile(file), context)
+      logger.info({ event: 'keys_reloaded', kids: ring.kids }, 'Key ring reloaded.')
+    } catch (error) {
+      logger.error(
+        { event: 'keys_refused', error: describeError(error) },
+        'The changed key file is not right; the last good key ring stays in force.',
+      )
+    }
+  }
+  watchFile(file, { interval: watchIntervalMs, persistent: false }, reload)
+  return { current: () => ring, reload, close: () => unwatchFile(file, reload) }
+}
+
+/** Keys that never touch a disk. */
+export function fixedKeys(keyFile: KeyFile, context: KeyContext): KeyRingSource {
+  const ring = buildKeyRing(keyFile, context)
+  return { current: () => ring, reload() {}, close() {} }
+}

@@ -1,0 +1,96 @@
+import type { OAuthAgentOptions } from '@token-handler/oauth-agent'
+import type { OAuthProxyOptions } from '@token-handler/oauth-proxy'
+import type { Config, CookieSettings } from '@token-handler/shared'
+
+/** The names of the configuration file end here: inside, the services speak camelCase. */
+export function trustedOriginsOf({ public_url, trusted_origins }: Config): ReadonlySet<string> {
+  return new Set(trusted_origins ?? [public_url])
+}
+
+export function cookieSettingsOf({ cookies }: Config): CookieSettings {
+  return {
+    prefix: cookies.prefix,
+    accessTokenPath: cookies.access_token_path,
+    agentPath: cookies.agent_path,
+    persistent: cookies.persistent,
+    headerBudgetBytes: cookies.header_budget,
+    responseBudgetBytes: cookies.response_budget,
+  }
+}
+
+export function agentOptionsOf(config: Config): OAuthAgentOptions {
+  const { authorization_server: server, agent, session, cookies } = config
+  return {
+    publicOrigin: config.public_url,
+    trustedOrigins: trustedOriginsOf(config),
+    basePath: cookies.agent_path,
+    authorizationServer: {
+      issuer: server.issuer,
+      clientId: server.client_id,
+      clientAuthentication: clientAuthenticationOf(server),
+      redirectUri: server.redirect_uri,
+      postLogoutRedirectUri: server.post_logout_redirect_uri,
+      scope: server.scope,
+      resource: server.resource,
+      idTokenAlgorithms: server.id_token_algorithms,
+      requireIss: server.require_iss,
+      pushedAuthorizationRequests: server.pushed_authorization_requests,
+      timeoutSeconds: server.timeout_seconds,
+      clockSkewSeconds: server.clock_skew_seconds,
+    },
+    cookies: cookieSettingsOf(config),
+    session: {
+      absoluteSeconds: session.absolute_seconds,
+      idleSeconds: session.idle_seconds,
+      accessCookieSeconds: session.access_cookie_seconds,
+      accessTokenSeconds: session.access_token_seconds,
+    },
+    authorizationParameters: agent.authorization_parameters,
+    refreshParameters: agent.refresh_parameters,
+    idTokenClaims: agent.id_token_claims,
+    routeClaims: [...new Set(config.proxy.routes.flatMap((route) => Object.keys(route.claims)))],
+    detailedErrors: agent.detailed_errors,
+    logout: { idTokenHint: agent.logout.id_token_hint },
+    onSuperseded: agent.on_superseded,
+  }
+}
+
+function clientAuthenticationOf({
+  client_authentication: authentication,
+}: Config['authorization_server']): OAuthAgentOptions['authorizationServer']['clientAuthentication'] {
+  // The configuration check demands it wherever the agent runs.
+  if (authentication === undefined) throw new Error('authorization_server.client_authentication is missing')
+  if (authentication.method !== 'private_key_jwt') {
+    return { method: authentication.method, clientSecret: authentication.client_secret }
+  }
+  const { method, private_key: privateKey, algorithm, kid } = authentication
+  return { method, privateKey, algorithm, kid }
+}
+
+export function proxyOptionsOf(config: Config): OAuthProxyOptions {
+  return {
+    publicOrigin: config.public_url,
+    trustedOrigins: trustedOriginsOf(config),
+    cookies: cookieSettingsOf(config),
+    trustedProxies: config.proxy.trusted_proxies,
+    routes: config.proxy.routes.map((route) => ({
+      path: route.path,
+      upstream: route.upstream,
+      upstreamPath: route.upstream_path,
+      methods: route.methods,
+      session: route.session,
+      scopes: route.scopes,
+      claims: route.claims,
+      acrValues: route.acr_values,
+      maxAgeSeconds: route.max_age,
+      navigable: route.navigable,
+      embeddable: route.embeddable,
+      sandbox: route.sandbox,
+      forwardCookies: route.forward_cookies,
+      maxBodyBytes: route.max_body_bytes,
+      connectTimeoutSeconds: route.connect_timeout_seconds,
+      responseTimeoutSeconds: route.response_timeout_seconds,
+      idleTimeoutSeconds: route.idle_timeout_seconds,
+    })),
+  }
+}

@@ -1,0 +1,151 @@
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import { createOAuthAgent, type OAuthAgent } from '@token-handler/oauth-agent'
+import { createOAuthProxy, hardenServer, serverOptions, type OAuthProxy } from '@token-handler/oauth-proxy'
+import {
+  createCookieSealer,
+  createMemoryLedger,
+  systemClock,
+  type Clock,
+  type Config,
+  type Ledger,
+  type Logger,
+} from '@token-handler/shared'
+import { createAdminServer, type Readiness } from './admin.ts'
+import type { KeyRingSource } from './key-ring-file.ts'
+import { agentOptionsOf, proxyOptionsOf, trustedOriginsOf } from './service-options.ts'
+import { createSpaHandler } from './spa.ts'
+
+export interface TokenHandlerDeps {
+  readonly config: Config
+  readonly keys: KeyRingSource
+  readonly logger: Logger
+  /** Run one part alone; both unless given. */
+  readonly only?: 'agent' | 'proxy' | undefined
+  readonly clock?: Clock
+  /** The session ledger; the configured one unless given. */
+  readonly ledger?: Ledger
+  /** Serves what neither agent nor proxy does, in place of the configured `spa`. */
+  readonly spa?: RequestListener
+  /** Public server that listens already, for callers that must know the port before the configuration. */
+  readonly server?: Server
+}
+
+export interface RunningTokenHandler {
+  readonly server: Server
+  readonly adminServer: Server | undefined
+  readonly ledger: Ledger
+  readiness(): Readiness
+  /** Stops listening, lets requests and calls to the authorization server finish, then closes everything. */
+  close(): Promise<void>
+}
+
+/** How long open requests may go on after a stop was asked for. */
+const drainMs = 1_500
+
+/** Composes agent, proxy and SPA on one public listener, as the configuration says, and starts to listen. */
+export async function startTokenHandler(deps: TokenHandlerDeps): Promise<RunningTokenHandler> {
+  const { config, keys, logger, only, clock = systemClock, ledger = createMemoryLedger(clock) } = deps
+  const sealer = createCookieSealer(() => keys.current(), clock)
+  const agent =
+    only === 'proxy' ? undefined : createOAuthAgent({ options: agentOptionsOf(config), sealer, ledger, clock, logger })
+  const proxy =
+    only === 'agent'
+      ? undefined
+      : createOAuthProxy({ options: proxyOptionsOf(config), sealer, rules: ledger.rules, clock, logger })
+  const spa = deps.spa ?? configuredSpa(config)
+
+  const server = deps.server ?? createServer(serverOptions)
+  hardenServer(server)
+  server.on(
+    'request',
+    dispatch({ agent, proxy, spa, agentPath: config.cookies.agent_path, apiPath: config.cookies.access_token_path }),
+  )
+  server.on('upgrade', (req: IncomingMessage, socket, head: Buffer) => {
+    if (proxy === undefined) socket.destroy()
+    else proxy.upgrade(req, socket, head)
+  })
+
+  let stopping = false
+  const readiness = (): Readiness => {
+    const agentState = agent?.ready()
+    return {
+      ready: !stopping && (agentState?.ready ?? true),
+      parts: { ...(agentState === undefined ? {} : { authorization_server: agentState.authorizationServer }) },
+    }
+  }
+  const adminServer = config.admin === undefined ? undefined : createAdminServer(readiness)
+  agent?.start()
+  if (!server.listening) await listen(server, config.listen)
+  if (adminServer !== undefined && config.admin !== undefined) await listen(adminServer, config.admin)
+  logger.info(
+    { event: 'started', parts: only ?? 'agent and proxy', ledger: ledger.kind, kids: keys.current().kids },
+    'Listening.',
+  )
+
+  return {
+    server,
+    adminServer,
+    ledger,
+    readiness,
+    async close() {
+      stopping = true
+      await Promise.all([closeServer(server), ...(adminServer === undefined ? [] : [closeServer(adminServer)])])
+      await agent?.close()
+      await proxy?.close()
+      await ledger.close()
+      keys.close()
+    },
+  }
+}
+
+interface Parts {
+  readonly agent: OAuthAgent | undefined
+  readonly proxy: OAuthProxy | undefined
+  readonly spa: RequestListener | undefined
+  readonly agentPath: string
+  readonly apiPath: string
+}
+
+/** The agent's path is the agent's, the API path the proxy's, and what is left is the SPA's, where one is served. */
+function dispatch({ agent, proxy, spa, agentPath, apiPath }: Parts): RequestListener {
+  return (req: IncomingMessage, res: ServerResponse) => {
+    const path = req.url ?? ''
+    if (agent !== undefined && isUnder(path, agentPath)) agent.handler(req, res)
+    else if (spa !== undefined && !isUnder(path, apiPath)) {
+      if (proxy === undefined) spa(req, res)
+      else proxy.handle(req, res, () => spa(req, res))
+    } else if (proxy !== undefined) proxy.handle(req, res)
+    else if (agent !== undefined) agent.handler(req, res)
+  }
+}
+
+function isUnder(target: string, path: string): boolean {
+  if (!target.startsWith(path)) return false
+  const next = target[path.length]
+  return next === undefined || next === '/' || next === '?' || path === '/'
+}
+
+function configuredSpa(config: Config): RequestListener | undefined {
+  if (config.spa === undefined) return undefined
+  return createSpaHandler({
+    root: config.spa.root,
+    origin: config.public_url,
+    callbackPath: new URL(config.authorization_server.redirect_uri).pathname,
+    connectOrigins: [...trustedOriginsOf(config)].filter((origin) => origin !== config.public_url),
+  })
+}
+
+async function listen(server: Server, { host, port }: { host: string; port: number }): Promise<void> {
+  server.listen(port, host)
+  await once(server, 'listening')
+}
+
+async function closeServer(server: Server): Promise<void> {
+  const closed = once(server, 'close')
+  server.close()
+  server.closeIdleConnections()
+  const timer = setTimeout(() => server.closeAllConnections(), drainMs)
+  await closed
+  clearTimeout(timer)
+}

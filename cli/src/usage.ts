@@ -1,0 +1,20 @@
+/** A command line that is not understood; the message says why. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+/** The options of the command line, as given; each command checks those that it uses. */
+export interface CommandLine {
+  /** What follows the command's name. */
+  readonly args: readonly string[]
+  readonly config: string
+  readonly only?: string | undefined
+  readonly out?: string | undefined
+  readonly file?: string | undefined
+  readonly purpose?: string | undefined
+}
+
+export function parseOnly(only: string | undefined): 'agent' | 'proxy' | undefined {
+  if (only === undefined || only === 'agent' || only === 'proxy') return only
+  throw new UsageError('--only takes agent or proxy')
+}
