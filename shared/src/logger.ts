@@ -15,7 +15,7 @@ export interface Logger {
 
 /** @param destination Standard output unless given. */
 export function createLogger(level: LogLevel, destination?: DestinationStream): Logger {
-  const options = { level, base: undefined, timestamp: pino.stdTimeFunctions.isoTime }
+  const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime }
   const log = destination === undefined ? pino(options) : pino(options, destination)
   return {
     debug: (fields, message) => log.debug(fields, message),

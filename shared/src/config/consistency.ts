@@ -1,0 +1,138 @@
+import { getDomain } from 'tldts'
+import type { ConfigProblem } from './load.ts'
+import type { Config } from './schema.ts'
+
+/** What a schema can't see: values that are fine alone and contradict each other, or that a browser would drop. */
+export function findContradictions(config: Config, only: 'agent' | 'proxy' | undefined): ConfigProblem[] {
+  return [
+    ...checkOrigins(config),
+    ...checkAuthorizationServer(config, only),
+    ...checkPaths(config),
+    ...checkRoutes(config),
+    ...checkTimes(config),
+    ...checkListeners(config),
+  ]
+}
+
+const overHttps = 'must be https; http is for loopback addresses only'
+
+function checkOrigins({ public_url, trusted_origins }: Config): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
+  if (!isSecure(public_url)) problems.push({ path: 'public_url', message: overHttps })
+  trusted_origins?.forEach((origin, index) => {
+    const path = `trusted_origins[${index}]`
+    if (!isSecure(origin)) problems.push({ path, message: overHttps })
+    else if (site(origin) !== site(public_url)) {
+      problems.push({ path, message: 'is not same-site with public_url, so browsers would send it no Strict cookie' })
+    }
+  })
+  return problems
+}
+
+function checkAuthorizationServer(config: Config, only: 'agent' | 'proxy' | undefined): ConfigProblem[] {
+  const { authorization_server: server, public_url, trusted_origins = [public_url] } = config
+  const problems: ConfigProblem[] = []
+  const at = (key: string, message: string) => problems.push({ path: `authorization_server.${key}`, message })
+  if (!isSecure(server.issuer)) at('issuer', overHttps)
+  if (/[?#]/.test(server.issuer)) at('issuer', 'must have no query and no fragment')
+  if (only !== 'proxy' && server.client_authentication === undefined) {
+    at('client_authentication', 'is required where the agent runs')
+  }
+  for (const key of ['redirect_uri', 'post_logout_redirect_uri'] as const) {
+    const uri = server[key]
+    if (uri === undefined) continue
+    if (!trusted_origins.includes(new URL(uri).origin)) at(key, 'must be a page of the SPA, under a trusted origin')
+    if (uri.includes('#')) at(key, 'must have no fragment')
+  }
+  return problems
+}
+
+function checkPaths({ cookies }: Config): ConfigProblem[] {
+  if (cookies.agent_path === '/') {
+    return [{ path: 'cookies.agent_path', message: 'must be a path below /, so that API calls carry no refresh token' }]
+  }
+  if (isUnder(cookies.agent_path, cookies.access_token_path) && cookies.access_token_path !== '/') {
+    return [{ path: 'cookies.agent_path', message: 'must not lie under cookies.access_token_path' }]
+  }
+  if (isUnder(cookies.access_token_path, cookies.agent_path)) {
+    return [{ path: 'cookies.access_token_path', message: 'must not lie under cookies.agent_path' }]
+  }
+  return []
+}
+
+function checkRoutes({ proxy, cookies, public_url, listen, admin }: Config): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
+  const seen = new Set<string>()
+  const ourselves = new Set([new URL(public_url).host, `${listen.host}:${listen.port}`])
+  if (admin !== undefined) ourselves.add(`${admin.host}:${admin.port}`)
+  proxy.routes.forEach((route, index) => {
+    const at = (key: string, message: string) => problems.push({ path: `proxy.routes[${index}].${key}`, message })
+    if (seen.has(route.path)) at('path', 'is the path of an earlier route')
+    seen.add(route.path)
+    if (isUnder(route.path, cookies.agent_path)) at('path', 'lies under cookies.agent_path, which the agent serves')
+    if (route.session === 'required' && !isUnder(route.path, cookies.access_token_path)) {
+      at('path', 'must lie under cookies.access_token_path, or the browser sends it no access cookie')
+    }
+    if (ourselves.has(new URL(route.upstream).host)) at('upstream', 'points at this server itself')
+    if (
+      route.session === 'none' &&
+      (route.scopes.length > 0 || route.acr_values.length > 0 || route.max_age !== undefined)
+    ) {
+      at('session', 'none contradicts scopes, acr_values and max_age')
+    }
+    if (route.connect_timeout_seconds > route.response_timeout_seconds) {
+      at('connect_timeout_seconds', 'is longer than response_timeout_seconds')
+    }
+  })
+  return problems
+}
+
+function checkTimes({ session, authorization_server }: Config): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
+  const at = (path: string, message: string) => problems.push({ path, message })
+  if (session.idle_seconds < 2 * session.access_cookie_seconds) {
+    at(
+      'session.idle_seconds',
+      'must be at least twice session.access_cookie_seconds, for it acts when a token is refreshed',
+    )
+  }
+  if (session.absolute_seconds < session.idle_seconds) {
+    at('session.absolute_seconds', 'must not be shorter than session.idle_seconds')
+  }
+  if (authorization_server.timeout_seconds >= session.idle_seconds) {
+    at('authorization_server.timeout_seconds', 'must be shorter than session.idle_seconds')
+  }
+  return problems
+}
+
+function checkListeners({ listen, admin }: Config): ConfigProblem[] {
+  return admin !== undefined && admin.port !== 0 && admin.port === listen.port
+    ? [{ path: 'admin.port', message: 'must differ from listen.port: the admin listener is never public' }]
+    : []
+}
+
+/** Whether `path` is `parent` or below it, on whole segments. */
+function isUnder(path: string, parent: string): boolean {
+  return parent === '/' || path === parent || path.startsWith(`${parent}/`)
+}
+
+function isSecure(url: string): boolean {
+  const { protocol, hostname } = new URL(url)
+  return protocol === 'https:' || isLoopback(hostname)
+}
+
+/** Names and addresses that never leave the machine (RFC 6761 section 6.3; RFC 1122 section 3.2.1.3). */
+export function isLoopback(hostname: string): boolean {
+  return (
+    hostname === 'localhost' ||
+    hostname.endsWith('.localhost') ||
+    hostname === '[::1]' ||
+    /^127(?:\.\d+){3}$/.test(hostname)
+  )
+}
+
+/** Scheme and registrable domain (HTML standard, "same site"); hosts without one stand for themselves. */
+function site(origin: string): string {
+  const { protocol, hostname } = new URL(origin)
+  return `${protocol}//${getDomain(hostname, { allowPrivateDomains: true, validHosts: ['localhost'] }) ?? hostname}`
+}

@@ -1,0 +1,173 @@
+import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { LineCounter, parseDocument } from 'yaml'
+import type { z } from 'zod'
+import { keyFileSchema, type KeyFile } from '../key-ring.ts'
+import { findContradictions } from './consistency.ts'
+import { configSchema, type Config } from './schema.ts'
+
+/** One thing that is wrong, by its path in the file. Never holds a value: values may be secrets. */
+export interface ConfigProblem {
+  /** Such as `authorization_server.issuer`. */
+  readonly path: string
+  readonly message: string
+}
+
+/** All problems of a configuration at once, so that the operator mends them in one go. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  readonly problems: readonly ConfigProblem[]
+
+  constructor(file: string, problems: readonly ConfigProblem[]) {
+    const lines = problems.map(({ path, message }) => `  ${path === '' ? '(file)' : path}: ${message}`)
+    super(`${file} has ${problems.length} problem${problems.length === 1 ? '' : 's'}:\n${lines.join('\n')}`)
+    this.problems = problems
+  }
+}
+
+export interface LoadOptions {
+  /** Which part will run; the client's credentials are demanded only where the agent does. */
+  readonly only?: 'agent' | 'proxy' | undefined
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+/**
+ * Reads and checks a configuration file.
+ * @throws ConfigError with every problem found.
+ */
+export function loadConfig(file: string, { only, env }: LoadOptions): Config {
+  const problems: ConfigProblem[] = []
+  const raw = parseYaml(readText(file), problems)
+  if (problems.length > 0) throw new ConfigError(file, problems)
+  return checkConfig(resolveReferences(raw, { folder: dirname(resolve(file)), env, problems }), {
+    file,
+    only,
+    problems,
+  })
+}
+
+/**
+ * Checks configuration values that did not come from a file.
+ * @throws ConfigError with every problem found.
+ */
+export function checkConfig(
+  values: unknown,
+  {
+    file = 'The configuration',
+    only,
+    problems = [],
+  }: { file?: string; only?: LoadOptions['only']; problems?: ConfigProblem[] } = {},
+): Config {
+  const parsed = configSchema.safeParse(values)
+  if (!parsed.success) {
+    const known = new Set(problems.map((problem) => problem.path))
+    // A reference that could not be resolved is one problem, not also one of type.
+    problems.push(...fromZod(parsed.error).filter(({ path }) => !known.has(path)))
+  } else problems.push(...findContradictions(parsed.data, only))
+  if (problems.length > 0 || !parsed.success) throw new ConfigError(file, problems)
+  return deepFreeze(parsed.data)
+}
+
+/**
+ * Reads and checks a key file.
+ * @throws ConfigError with every problem found.
+ */
+export function loadKeyFile(file: string): KeyFile {
+  let raw: unknown
+  try {
+    raw = JSON.parse(readText(file))
+  } catch (error) {
+    if (error instanceof ConfigError) throw error
+    throw new ConfigError(file, [{ path: '', message: 'is not JSON; make one with `token-handler keys generate`' }])
+  }
+  const parsed = keyFileSchema.safeParse(raw)
+  if (!parsed.success) throw new ConfigError(file, fromZod(parsed.error))
+  return parsed.data
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new ConfigError(file, [{ path: '', message: `cannot be read (${code ?? 'unknown error'})` }])
+  }
+}
+
+function parseYaml(text: string, problems: ConfigProblem[]): unknown {
+  const lineCounter = new LineCounter()
+  const document = parseDocument(text, { prettyErrors: false, lineCounter, uniqueKeys: true })
+  for (const { code, pos } of [...document.errors, ...document.warnings]) {
+    const { line, col } = lineCounter.linePos(pos[0])
+    problems.push({ path: '', message: `line ${line}, column ${col}: not valid YAML (${code})` })
+  }
+  return problems.length > 0 ? undefined : document.toJS({ maxAliasCount: 0 })
+}
+
+interface ReferenceContext {
+  readonly folder: string
+  readonly env: LoadOptions['env']
+  readonly problems: ConfigProblem[]
+}
+
+/** Replaces `${NAME}` within strings, and strings of the form `file:PATH`, by what they stand for. */
+function resolveReferences(value: unknown, context: ReferenceContext, path = ''): unknown {
+  if (typeof value === 'string') return resolveString(value, context, path)
+  if (Array.isArray(value)) return value.map((item, index) => resolveReferences(item, context, `${path}[${index}]`))
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [
+      key,
+      resolveReferences(item, context, path === '' ? key : `${path}.${key}`),
+    ]),
+  )
+}
+
+function resolveString(text: string, { folder, env, problems }: ReferenceContext, path: string): string {
+  const expanded = text.replace(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_, name: string) => {
+    const found = env[name]
+    if (found === undefined || found === '') {
+      problems.push({ path, message: `the environment variable ${name} is not set` })
+    }
+    return found ?? ''
+  })
+  // Only what the file itself says: an environment variable must not be able to name a file.
+  if (!text.startsWith('file:')) return expanded
+  const file = resolve(folder, expanded.slice('file:'.length))
+  try {
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    problems.push({ path, message: `the file that it names cannot be read (${code ?? 'unknown error'})` })
+    return ''
+  }
+}
+
+function fromZod(error: z.ZodError): ConfigProblem[] {
+  return error.issues.map((issue) => ({ path: pathText(issue.path), message: issueText(issue) }))
+}
+
+function issueText(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'unrecognized_keys')
+    return `unknown key ${issue.keys.map((key) => JSON.stringify(key)).join(', ')}`
+  if (issue.code === 'invalid_type' && issue.input === undefined && issue.message.includes('received undefined')) {
+    return 'is required'
+  }
+  return issue.message
+}
+
+function pathText(path: readonly PropertyKey[]): string {
+  return path.reduce<string>(
+    (text, step) =>
+      typeof step === 'number' ? `${text}[${step}]` : text === '' ? String(step) : `${text}.${String(step)}`,
+    '',
+  )
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    Object.values(value).forEach(deepFreeze)
+    Object.freeze(value)
+  }
+  return value
+}
