@@ -74,6 +74,7 @@ export async function startDemo({
     const input: ConfigInput = {
       public_url: url,
       admin: { port: ports.admin },
+      shutdown_seconds: 1,
       authorization_server: {
         issuer: authorizationServer.issuer,
         client_id: clientId,

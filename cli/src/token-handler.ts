@@ -1,5 +1,6 @@
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
+import { dirname, resolve } from 'node:path'
 import { createOAuthAgent, type OAuthAgent } from '@token-handler/oauth-agent'
 import { createOAuthProxy, hardenServer, serverOptions, type OAuthProxy } from '@token-handler/oauth-proxy'
 import {
@@ -13,11 +14,14 @@ import {
 } from '@token-handler/shared'
 import { createAdminServer, type Readiness } from './admin.ts'
 import type { KeyRingSource } from './key-ring-file.ts'
+import { createPublicServer } from './public-server.ts'
 import { agentOptionsOf, proxyOptionsOf, trustedOriginsOf } from './service-options.ts'
 import { createSpaHandler } from './spa.ts'
 
 export interface TokenHandlerDeps {
   readonly config: Config
+  /** Where the configuration came from: relative paths in it count from its folder. */
+  readonly configFile?: string
   readonly keys: KeyRingSource
   readonly logger: Logger
   /** Run one part alone; both unless given. */
@@ -40,12 +44,9 @@ export interface RunningTokenHandler {
   close(): Promise<void>
 }
 
-/** How long open requests may go on after a stop was asked for. */
-const drainMs = 1_500
-
 /** Composes agent, proxy and SPA on one public listener, as the configuration says, and starts to listen. */
 export async function startTokenHandler(deps: TokenHandlerDeps): Promise<RunningTokenHandler> {
-  const { config, keys, logger, only, clock = systemClock, ledger = createMemoryLedger(clock) } = deps
+  const { config, configFile = '', keys, logger, only, clock = systemClock, ledger = createMemoryLedger(clock) } = deps
   const sealer = createCookieSealer(() => keys.current(), clock)
   const agent =
     only === 'proxy' ? undefined : createOAuthAgent({ options: agentOptionsOf(config), sealer, ledger, clock, logger })
@@ -53,9 +54,9 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
     only === 'agent'
       ? undefined
       : createOAuthProxy({ options: proxyOptionsOf(config), sealer, rules: ledger.rules, clock, logger })
-  const spa = deps.spa ?? configuredSpa(config)
+  const spa = deps.spa ?? configuredSpa(config, configFile)
 
-  const server = deps.server ?? createServer(serverOptions)
+  const server = deps.server ?? createPublicServer(config.listen, { configFile, options: serverOptions, logger })
   hardenServer(server)
   server.on(
     'request',
@@ -90,7 +91,8 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
     readiness,
     async close() {
       stopping = true
-      await Promise.all([closeServer(server), ...(adminServer === undefined ? [] : [closeServer(adminServer)])])
+      const servers = adminServer === undefined ? [server] : [server, adminServer]
+      await Promise.all(servers.map((listener) => drain(listener, config.shutdown_seconds * 1000)))
       await agent?.close()
       await proxy?.close()
       await ledger.close()
@@ -126,10 +128,10 @@ function isUnder(target: string, path: string): boolean {
   return next === undefined || next === '/' || next === '?' || path === '/'
 }
 
-function configuredSpa(config: Config): RequestListener | undefined {
+function configuredSpa(config: Config, configFile: string): RequestListener | undefined {
   if (config.spa === undefined) return undefined
   return createSpaHandler({
-    root: config.spa.root,
+    root: resolve(dirname(configFile), config.spa.root),
     origin: config.public_url,
     callbackPath: new URL(config.authorization_server.redirect_uri).pathname,
     connectOrigins: [...trustedOriginsOf(config)].filter((origin) => origin !== config.public_url),
@@ -141,11 +143,12 @@ async function listen(server: Server, { host, port }: { host: string; port: numb
   await once(server, 'listening')
 }
 
-async function closeServer(server: Server): Promise<void> {
+/** Lets open requests finish for a while, then cuts what is left. */
+async function drain(server: Server, graceMs: number): Promise<void> {
   const closed = once(server, 'close')
   server.close()
   server.closeIdleConnections()
-  const timer = setTimeout(() => server.closeAllConnections(), drainMs)
+  const timer = setTimeout(() => server.closeAllConnections(), graceMs)
   await closed
   clearTimeout(timer)
 }

@@ -9,7 +9,7 @@ export async function start({ config: file, only: onlyText }: CommandLine): Prom
   const config = loadConfig(file, { only, env: process.env })
   const logger = createLogger(config.log.level)
   const keys = watchKeyFile(keyFilePath(file, config), keyContextOf(config), logger)
-  const running = await startTokenHandler({ config, keys, logger, only })
+  const running = await startTokenHandler({ config, configFile: file, keys, logger, only })
   process.on('SIGHUP', () => keys.reload())
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {

@@ -28,6 +28,17 @@ const listen = z.strictObject({
   port: z.int().min(0).max(65_535).describe('Port to listen on.'),
 })
 
+const publicListen = listen.extend({
+  tls: z
+    .strictObject({
+      certificate_file: z.string().min(1).describe('PEM: the certificate, then those that lead to its root.'),
+      private_key_file: z.string().min(1).describe('PEM: the private key.'),
+      minimum_version: z.enum(['TLSv1.2', 'TLSv1.3']).default('TLSv1.3'),
+    })
+    .optional()
+    .describe('Terminates TLS here; changed files are read without a restart.'),
+})
+
 const clientAuthentication = z
   .discriminatedUnion('method', [
     z.strictObject({
@@ -197,8 +208,9 @@ export const configSchema = z
   .strictObject({
     public_url: origin.describe('Origin under which browsers reach agent and proxy.'),
     trusted_origins: z.array(origin).min(1).optional().describe('Origins of the SPA; the public_url unless given.'),
-    listen: listen.prefault({ port: 3000 }),
+    listen: publicListen.prefault({ port: 3000 }),
     admin: listen.optional().describe('Listener for /livez and /readyz; never the public one.'),
+    shutdown_seconds: seconds(25, 0, 600).describe('After SIGTERM, how long open requests may go on.'),
     authorization_server: authorizationServer,
     agent,
     cookies,

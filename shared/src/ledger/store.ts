@@ -1,0 +1,115 @@
+import { randomBytes } from 'node:crypto'
+import type { Ledger, Unknown } from './ledger.ts'
+import {
+  beginSession,
+  claimLogin,
+  commitGeneration,
+  completeSession,
+  endRecord,
+  enterDoubt,
+  refuseGeneration,
+  releaseLease,
+  sessionRule,
+  showGeneration,
+  type LoginRecord,
+  type SessionRecord,
+  type Step,
+  type StepContext,
+} from './protocol.ts'
+import type { Rule, RuleSet } from './rules.ts'
+
+/**
+ * What a store has to do for a ledger: apply steps atomically, tell its own time, and carry rules to every replica. All
+ * operations answer `{ state: 'unknown' }` when the store cannot be asked; none throws because of it.
+ */
+export interface LedgerStore {
+  readonly kind: string
+  /** Fed by the store with every rule, its own and those of other replicas. */
+  readonly rules: RuleSet
+  /**
+   * Applies a step to a session's record atomically. The step may run more than once, and on the record of one sid only.
+   * A rule is durable before the record is.
+   */
+  stepSession<Answer>(
+    sid: string,
+    step: (record: SessionRecord | undefined, context: StepContext) => Step<Answer>,
+  ): Promise<Answer | Unknown>
+  deleteSession(sid: string): Promise<void>
+  /** Applies a step to a pending login's record atomically. */
+  stepLogin<Answer>(
+    id: string,
+    step: (record: LoginRecord | undefined, now: number) => { readonly answer: Answer; readonly record?: LoginRecord },
+  ): Promise<Answer | Unknown>
+  /** Makes a rule durable and known to this process. @param build Given the store's time. */
+  addRule(build: (now: number) => Rule): Promise<Unknown | { readonly state: 'added' }>
+  close(): Promise<void>
+}
+
+/** The ledger over any store. */
+export function createLedger(store: LedgerStore): Ledger {
+  const { kind, rules, stepSession, stepLogin } = store
+  return {
+    kind,
+    rules,
+
+    begin: (sid, { absoluteSeconds, idleSeconds }) =>
+      stepSession(sid, (_, { now }) => ({
+        answer: { state: 'begun', startedAt: now },
+        record: beginSession(now, absoluteSeconds, idleSeconds),
+      })),
+
+    complete: (identity) => stepSession(identity.sid, (record, context) => completeSession(record, identity, context)),
+
+    discard: (sid) => store.deleteSession(sid),
+
+    show(shown) {
+      const newLease = randomBytes(12).toString('base64url')
+      return stepSession(shown.sid, (record, context) => showGeneration(record, shown, newLease, context))
+    },
+
+    holds: (sid, lease) =>
+      stepSession(sid, (record, { now }) => ({
+        answer: { state: record?.lease?.id === lease && record.lease.until > now ? 'held' : 'lost' },
+      })),
+
+    commit: (commit) => stepSession(commit.sid, (record, context) => commitGeneration(record, commit, context)),
+
+    async release(sid, lease) {
+      await stepSession(sid, (record) => releaseLease(record, lease))
+    },
+
+    async doubt(sid, lease) {
+      await stepSession(sid, (record, { now }) => enterDoubt(record, lease, now))
+    },
+
+    refuse: (sid, generation, lease) =>
+      stepSession(sid, (record, context) => refuseGeneration(record, { sid, generation, lease }, context)),
+
+    async end({ sid, reason, keepSeconds, withRule }) {
+      if (withRule) {
+        const added = await store.addRule((now) => sessionRule(sid, reason, now + keepSeconds * 1000))
+        if (added.state === 'unknown') return added
+      }
+      return stepSession(sid, (record) => ({
+        answer: { state: 'ended' },
+        ...(record === undefined ? {} : { record: endRecord(record, reason) }),
+      }))
+    },
+
+    claimLogin: (id) => stepLogin(id, claimLogin),
+
+    async settleLogin(id, outcome) {
+      await stepLogin(id, (record, now) => ({
+        answer: undefined,
+        ...(record === undefined ? {} : { record: { ...record, outcome, settledAt: now } }),
+      }))
+    },
+
+    close: () => store.close(),
+  }
+}
+
+/** The context of a step, for stores. */
+export function stepContext(now: number, incarnationAt: number, rules: RuleSet): StepContext {
+  return { now, incarnationAt, endOf: (session) => rules.endOf(session) }
+}
