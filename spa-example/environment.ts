@@ -25,15 +25,16 @@ export function parsePort(name: string, value: string): number {
 }
 
 /** Runs a server until SIGINT or SIGTERM; a failed start is one line and exit code 1. */
-export function runUntilStopped(name: string, start: () => Promise<{ url: string; close(): Promise<void> }>): void {
-  start().then(
-    ({ url, close }) => {
-      console.log(`${name} on ${url}`)
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void close())
-    },
-    (error: unknown) => {
-      console.error(`${name}: ${error instanceof Error ? error.message : String(error)}`)
-      process.exitCode = 1
-    },
-  )
+export async function runUntilStopped(
+  name: string,
+  start: () => Promise<{ url: string; close(): Promise<void> }>,
+): Promise<void> {
+  try {
+    const server = await start()
+    console.log(`${name} on ${server.url}`)
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void server.close())
+  } catch (error) {
+    console.error(`${name}: ${error instanceof Error ? error.message : String(error)}`)
+    process.exitCode = 1
+  }
 }

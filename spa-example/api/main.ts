@@ -2,7 +2,7 @@
 import { parsePort, readEnvironment, runUntilStopped } from '../environment.ts'
 import { startExampleApi } from './server.ts'
 
-runUntilStopped('example API', async () => {
+await runUntilStopped('example API', async () => {
   const env = readEnvironment(process.env, {
     API_HOST: '127.0.0.1',
     API_PORT: '3200',

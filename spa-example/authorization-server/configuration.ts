@@ -24,7 +24,7 @@ export interface ConfigurationOptions {
 /** The oidc-provider configuration: what is on, what is off, and the rules of this server. */
 export function buildConfiguration(options: ConfigurationOptions): Configuration {
   return {
-    adapter: options.store.adapter,
+    adapter: (model: string) => options.store.adapter(model),
     clientDefaults: {
       id_token_signed_response_alg: 'ES256',
       authorization_signed_response_alg: 'ES256',

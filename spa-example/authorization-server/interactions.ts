@@ -109,8 +109,11 @@ async function grantAsked(provider: Provider, interaction: Interaction): Promise
   return grant.save()
 }
 
+function digest(value: string): Buffer {
+  return createHash('sha256').update(value).digest()
+}
+
 function isSame(expected: string, given: string): boolean {
-  const digest = (value: string): Buffer => createHash('sha256').update(value).digest()
   return timingSafeEqual(digest(expected), digest(given))
 }
 

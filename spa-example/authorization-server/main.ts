@@ -11,7 +11,7 @@ const logger = {
   error: (details: object, message: string): void => console.error(message, details),
 }
 
-runUntilStopped('authorization server', async () => {
+await runUntilStopped('authorization server', async () => {
   const env = readEnvironment(process.env, {
     AS_HOST: '127.0.0.1',
     AS_PORT: '3100',

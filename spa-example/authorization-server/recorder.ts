@@ -30,7 +30,10 @@ export function recordBackChannel(provider: Provider): { requests: BackChannelRe
   const requests: BackChannelRequest[] = []
   const issued: IssuedTokens[] = []
   provider.use(async (ctx, next) => {
-    if (!BACK_CHANNEL.has(ctx.path)) return next()
+    if (!BACK_CHANNEL.has(ctx.path)) {
+      await next()
+      return
+    }
     const scheme = ctx.get('Authorization').split(' ')[0]?.toLowerCase()
     const request: BackChannelRequest = {
       path: ctx.path,

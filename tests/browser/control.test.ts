@@ -18,7 +18,7 @@ describe('the browser that the tests use', () => {
   const arrived: {
     method: string
     origin: string | undefined
-    site: string | undefined
+    site: string | string[] | undefined
     cookie: string | undefined
   }[] = []
 
@@ -27,7 +27,7 @@ describe('the browser that the tests use', () => {
       arrived.push({
         method: req.method ?? '',
         origin: req.headers.origin,
-        site: req.headers['sec-fetch-site'] as string | undefined,
+        site: req.headers['sec-fetch-site'],
         cookie: req.headers.cookie,
       })
       if (req.url === '/open') res.setHeader('Access-Control-Allow-Origin', '*')

@@ -20,8 +20,8 @@ function run(main: string, env: Record<string, string>) {
 
 async function failure(main: string, env: Record<string, string>): Promise<string> {
   const child = run(main, env)
-  const [stderr, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])
-  expect(code).toBe(1)
+  const [stderr] = await Promise.all([text(child.stderr), once(child, 'exit')])
+  expect(child.exitCode).toBe(1)
   return stderr
 }
 
@@ -51,6 +51,6 @@ it.each([
   const [, url] = new RegExp(`^${name} on (http://127\\.0\\.0\\.1:\\d+)$`).exec(line) ?? []
   expect((await fetch(url + path)).status).toBe(status)
   child.kill('SIGTERM')
-  const [code] = (await once(child, 'exit')) as [number | null]
-  expect(code).toBe(0)
+  await once(child, 'exit')
+  expect(child.exitCode).toBe(0)
 })

@@ -10,13 +10,15 @@ let server: AuthorizationServer
 let config: client.Configuration
 
 beforeAll(async () => {
-  server = await start()
+  server = await startServer()
   config = await discover(server, 'secret')
 })
 
 afterAll(() => server.close())
 
-function start(options: Partial<Parameters<typeof startAuthorizationServer>[0]> = {}): Promise<AuthorizationServer> {
+function startServer(
+  options: Partial<Parameters<typeof startAuthorizationServer>[0]> = {},
+): Promise<AuthorizationServer> {
   return startAuthorizationServer({
     clients: { redirectUris: [REDIRECT_URI], postLogoutRedirectUris: [POST_LOGOUT_REDIRECT_URI] },
     apiAudience: AUDIENCE,
@@ -29,17 +31,17 @@ describe('logging in', () => {
     const tokens = await login(config)
     expect(tokens).toMatchObject({ token_type: 'bearer', scope: 'orders:read orders:write', expires_in: 300 })
     expect(tokens.refresh_token).toEqual(expect.any(String))
-    const [request] = server.requests.slice(-1)
-    expect(request).toMatchObject({ path: '/token', authorizationScheme: 'basic', status: 200 })
-    expect(request?.parameters).toMatchObject({ grant_type: 'authorization_code', redirect_uri: REDIRECT_URI })
+    const recorded = server.requests.at(-1)
+    expect(recorded).toMatchObject({ path: '/token', authorizationScheme: 'basic', status: 200 })
+    expect(recorded?.parameters).toMatchObject({ grant_type: 'authorization_code', redirect_uri: REDIRECT_URI })
   })
 
   it('gives a client that authenticates with its private key the same', async () => {
     const tokens = await login(await discover(server, 'privateKey'))
     expect(tokens.refresh_token).toEqual(expect.any(String))
-    const [request] = server.requests.slice(-1)
-    expect(request?.authorizationScheme).toBeUndefined()
-    expect(request?.parameters['client_assertion']).toEqual(expect.any(String))
+    const recorded = server.requests.at(-1)
+    expect(recorded?.authorizationScheme).toBeUndefined()
+    expect(recorded?.parameters['client_assertion']).toEqual(expect.any(String))
   })
 
   it('issues JWT access tokens for the API', async () => {
@@ -216,7 +218,7 @@ describe('refreshing', () => {
   })
 
   it('keeps the refresh token when rotation is off', async () => {
-    const steady = await start({ rotateRefreshTokens: false })
+    const steady = await startServer({ rotateRefreshTokens: false })
     const steadyConfig = await discover(steady, 'secret')
     const first = await login(steadyConfig)
     const second = await client.refreshTokenGrant(steadyConfig, first.refresh_token ?? '')
@@ -228,7 +230,7 @@ describe('refreshing', () => {
   })
 
   it('gives access tokens the configured lifetime', async () => {
-    const brief = await start({ accessTokenLifetimeSeconds: 2 })
+    const brief = await startServer({ accessTokenLifetimeSeconds: 2 })
     const tokens = await login(await discover(brief, 'secret'))
     const { exp = 0, iat = 0 } = decodeJwt(tokens.access_token)
     expect(tokens.expires_in).toBe(2)
@@ -268,7 +270,7 @@ describe('revoking and introspecting', () => {
   })
 
   it('of one login ends another login of the same browser when they share a grant', async () => {
-    const sharing = await start({ shareGrants: true })
+    const sharing = await startServer({ shareGrants: true })
     const sharingConfig = await discover(sharing, 'secret')
     const jar = new CookieJar()
     const first = await login(sharingConfig, { jar })
@@ -345,7 +347,7 @@ it('writes nothing to the console when it starts', async () => {
 })
 
 it('makes new secrets and keys at every start', async () => {
-  const other = await start()
+  const other = await startServer()
   expect(other.clients.secret.clientSecret).not.toBe(server.clients.secret.clientSecret)
   expect(other.clients.privateKey.privateKeyJwk.d).not.toBe(server.clients.privateKey.privateKeyJwk.d)
   await other.close()

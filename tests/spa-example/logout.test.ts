@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
@@ -18,15 +18,15 @@ describe('RP-initiated logout', () => {
   let config: client.Configuration
   let jar: CookieJar
 
+  async function receive(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    received.push({ contentType: req.headers['content-type'], body: new URLSearchParams(await text(req)) })
+    res.writeHead(receiverStatus).end()
+  }
+
   beforeAll(async () => {
     // Inside of a test file oidc-provider cannot see Node's HTTP dispatcher, which is not used anyway, and says so.
     jest.spyOn(console, 'warn').mockReturnValueOnce()
-    receiver = createServer((req, res) => {
-      void text(req).then((body) => {
-        received.push({ contentType: req.headers['content-type'], body: new URLSearchParams(body) })
-        res.writeHead(receiverStatus).end()
-      })
-    })
+    receiver = createServer((req, res) => void receive(req, res))
     await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve))
     server = await startAuthorizationServer({
       clients: {

@@ -9,7 +9,7 @@ describe('canaries', () => {
 
   it.each([
     ['plain', `before ${secret} after`, 'plain'],
-    ['percent-encoded', [...secret].map((char) => `%${char.charCodeAt(0).toString(16)}`).join(''), 'url'],
+    ['percent-encoded', Buffer.from(secret).toString('hex').replace(/../g, '%$&'), 'url'],
     ['in JSON escapes', `\\u0063${secret.slice(1)}`, 'json'],
     ['in hex', Buffer.from(secret).toString('hex'), 'hex'],
     ['in base64', Buffer.from(secret).toString('base64'), 'base64'],

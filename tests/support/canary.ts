@@ -84,10 +84,11 @@ function textsOf(place: Searchable): string[] {
   if (typeof place === 'string') return [place]
   if (place === null || place === undefined) return []
   if (place instanceof Uint8Array) return [Buffer.from(place).toString('latin1')]
-  if (typeof place !== 'object') return [String(place as number | boolean | bigint | symbol)]
+  if (typeof place === 'number' || typeof place === 'bigint') return [place.toString()]
+  if (typeof place !== 'object') return []
   if (Symbol.iterator in place) return [...(place as Iterable<unknown>)].flatMap(textsOf)
   if (place instanceof Error)
-    return [place.message, place.stack ?? '', ...textsOf(place.cause), ...textsOf({ ...place })]
+    return [place.message, place.stack ?? '', ...textsOf(place.cause), ...Object.values(place).flatMap(textsOf)]
   return Object.entries(place).flatMap(([name, value]) => [name, ...textsOf(value)])
 }
 

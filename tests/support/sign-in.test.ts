@@ -15,8 +15,8 @@ describe('signIn', () => {
     server?.close()
   })
 
-  async function serve(listener: RequestListener): Promise<string> {
-    server = createServer(listener)
+  async function serve(listener: (...exchange: Parameters<RequestListener>) => unknown): Promise<string> {
+    server = createServer((req, res) => void listener(req, res))
     await new Promise<void>((resolve) => server?.listen(0, '127.0.0.1', resolve))
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   }
@@ -32,12 +32,10 @@ describe('signIn', () => {
 
   it('submits the first form as it is, with entities decoded, and keeps cookies by path', async () => {
     let seen: { cookie: string | undefined; body: string } | undefined
-    const origin = await serve((req, res) => {
+    const origin = await serve(async (req, res) => {
       if (req.method === 'POST') {
-        void text(req).then((body) => {
-          seen = { cookie: req.headers.cookie, body }
-          res.writeHead(303, { location: REDIRECT_URI }).end()
-        })
+        seen = { cookie: req.headers.cookie, body: await text(req) }
+        res.writeHead(303, { location: REDIRECT_URI }).end()
         return
       }
       res.setHeader('Set-Cookie', ['a=1; Path=/form', 'b=1; Path=/other'])
