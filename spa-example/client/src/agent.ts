@@ -65,7 +65,9 @@ function agentError(response: Response, answer: AgentAnswer | undefined): TokenH
   const code = answer?.['error_code']
   const detail = answer?.['detailed_error']
   const details = { status, ...retryAfterSeconds(response) }
-  const Kind = TEMPORARY.includes(status) ? TemporaryError : TokenHandlerClientError
+  // 502 too, but waiting does not make a token smaller.
+  const passes = TEMPORARY.includes(status) && code !== 'token_too_large'
+  const Kind = passes ? TemporaryError : TokenHandlerClientError
   return new Kind(
     typeof code === 'string' ? code : 'invalid_answer',
     typeof detail === 'string' ? detail : `The agent answered ${status}.`,

@@ -1,0 +1,3 @@
+import { runCallbackPage } from '@token-handler/client/callback-page'
+
+await runCallbackPage()

@@ -1,0 +1,18 @@
+import { useState, type ReactNode } from 'react'
+import { useProblem } from '../problem-context.ts'
+import { client } from '../session.ts'
+
+export function LoginButton({ testId = 'login' }: { readonly testId?: string }): ReactNode {
+  const { attempt } = useProblem()
+  const [busy, setBusy] = useState(false)
+  const login = async (): Promise<void> => {
+    setBusy(true)
+    // When it works the page is left; the button stays busy until then.
+    if (!(await attempt(() => client.login()))) setBusy(false)
+  }
+  return (
+    <button type="button" className="primary" data-testid={testId} disabled={busy} onClick={() => void login()}>
+      {busy ? 'One moment …' : 'Log in'}
+    </button>
+  )
+}
