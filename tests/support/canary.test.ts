@@ -62,6 +62,11 @@ describe('canaries', () => {
     expect(JSON.stringify(canaries.find(secret))).not.toContain(secret)
   })
 
+  it('refuse a place that would always look clean', () => {
+    expect(() => canaries.find(new Response(secret))).toThrow(TypeError)
+    expect(() => canaries.find({ later: Promise.resolve(secret) })).toThrow(TypeError)
+  })
+
   it('refuse to look for what would be found everywhere', () => {
     expect(() => new Canaries().watch('code', 'abc')).toThrow(RangeError)
   })

@@ -44,7 +44,11 @@ export class Canaries {
     return secret
   }
 
-  /** Looks for all registered secrets. Empty means that none was found. */
+  /**
+   * Looks for all registered secrets.
+   * @returns The places; empty when none was found.
+   * @throws TypeError for a place whose content cannot be seen yet: a Response, a Request, a Promise.
+   */
   find(...places: Searchable[]): Leak[] {
     const leaks = new Map<string, Leak>()
     for (const text of places.flatMap(textsOf)) this.#search(text, [], leaks)
@@ -86,6 +90,8 @@ function textsOf(place: Searchable): string[] {
   if (place instanceof Uint8Array) return [Buffer.from(place).toString('latin1')]
   if (typeof place === 'number' || typeof place === 'bigint') return [place.toString()]
   if (typeof place !== 'object') return []
+  if (place instanceof Response || place instanceof Request || place instanceof Promise)
+    throw new TypeError('read it first: its headers and body cannot be searched')
   if (Symbol.iterator in place) return [...(place as Iterable<unknown>)].flatMap(textsOf)
   if (place instanceof Error)
     return [place.message, place.stack ?? '', ...textsOf(place.cause), ...Object.values(place).flatMap(textsOf)]
