@@ -29,6 +29,8 @@ const tagLength = 22
 /** `kid` is at most 16 characters, which makes the protected header at most 108; anything longer is not ours. */
 const maxHeaderLength = 128
 const typePrefix = 'th1-'
+/** The protected header of what is sealed under a key that has one use only. */
+const bareHeader = Buffer.from('{"alg":"dir","enc":"A256GCM"}').toString('base64url')
 
 /** @param keyRing Asked on every call, so that a reloaded ring takes effect at once. */
 export function createCookieSealer(keyRing: () => KeyRing, clock: Clock): CookieSealer {
@@ -79,13 +81,12 @@ export function createCookieSealer(keyRing: () => KeyRing, clock: Clock): Cookie
  * that the cookies before it hold.
  */
 export function sealUnder(key: KeyObject, text: string): string {
-  return encryptCompact(Buffer.from('{"alg":"dir","enc":"A256GCM"}').toString('base64url'), key, text)
+  return encryptCompact(bareHeader, key, text)
 }
 
 /** Opens what {@link sealUnder} made, or returns `undefined`. */
 export function openUnder(key: KeyObject, value: string): string | undefined {
-  const headerEnd = value.indexOf('.')
-  return headerEnd < 1 ? undefined : decryptText(value.slice(0, headerEnd), headerEnd, value, key)
+  return value.startsWith(`${bareHeader}.`) ? decryptText(bareHeader, bareHeader.length, value, key) : undefined
 }
 
 function protectedHeader({ kid, purpose }: PurposeKey): string {
@@ -136,7 +137,7 @@ function decryptText(header: string, headerEnd: number, value: string, key: KeyO
   const ivStart = headerEnd + 2
   const ciphertextStart = ivStart + ivLength + 1
   const tagStart = value.length - tagLength
-  if (tagStart - 1 <= ciphertextStart || value[headerEnd + 1] !== '.') return undefined
+  if (tagStart - 1 < ciphertextStart || value[headerEnd + 1] !== '.') return undefined
   if (value[ciphertextStart - 1] !== '.' || value[tagStart - 1] !== '.') return undefined
   const iv = strictBase64url(value.slice(ivStart, ivStart + ivLength))
   const ciphertext = strictBase64url(value.slice(ciphertextStart, tagStart - 1))
