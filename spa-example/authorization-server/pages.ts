@@ -15,7 +15,7 @@ main{width:min(24rem,92vw);padding:2rem;background:var(--paper);border:1px solid
 h1{margin:0 0 .25rem;font-size:1.4rem}
 p{margin:.25rem 0 1rem;color:var(--soft)}
 label{display:block;margin:.9rem 0 0;font-weight:600}
-input{display:block;width:100%;margin-top:.3rem;padding:.6rem .7rem;border:1px solid var(--line);border-radius:8px;background:transparent;color:inherit;font:inherit}
+input{display:block;width:100%;margin-top:.3rem;padding:.6rem .7rem;border:1px solid var(--line);border-radius:8px;background:transparent;color:inherit;font:inherit;font-weight:400}
 button{width:100%;margin-top:1.25rem;padding:.7rem;border:1px solid var(--accent);border-radius:8px;background:var(--accent);color:var(--paper);font:inherit;font-weight:600;cursor:pointer}
 button.quiet{margin-top:.6rem;background:transparent;color:var(--accent)}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}
@@ -44,8 +44,8 @@ export function loginPage(options: {
     `<p>to continue to <strong>${escape(client)}</strong></p>
 ${error === undefined ? '' : `<p class="error" role="alert">${escape(error)}</p>`}
 <form method="post" action="${escape(action)}">
-<label>User name <input name="login" value="${escape(login)}" autocomplete="username" required autofocus></label>
-<label>Password <input name="password" type="password" autocomplete="current-password" required></label>
+<label>User name <input name="login" value="${escape(login)}" autocomplete="username" required${login === '' ? ' autofocus' : ''}></label>
+<label>Password <input name="password" type="password" autocomplete="current-password" required${login === '' ? '' : ' autofocus'}></label>
 <button type="submit">Sign in</button>
 </form>
 ${cancelForm(action)}`,
