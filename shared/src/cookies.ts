@@ -29,11 +29,11 @@ export interface CookieNames {
   readonly loginPrefix: string
   /** Prefixes that mark a cookie as ours, lower case: none of them reaches an upstream. */
   readonly ownPrefixes: readonly string[]
-  accessToken(tag: string): string
-  refreshToken(tag: string): string
-  idToken(tag: string): string
-  login(id: string): string
-  logout(tag: string): string
+  readonly accessToken: (tag: string) => string
+  readonly refreshToken: (tag: string) => string
+  readonly idToken: (tag: string) => string
+  readonly login: (id: string) => string
+  readonly logout: (tag: string) => string
 }
 
 export function cookieNames({ prefix, accessTokenPath, agentPath }: CookieSettings): CookieNames {
@@ -79,17 +79,24 @@ export function cookieValues(cookieHeader: string | undefined, name: string): st
   if (cookieHeader === undefined) return values
   const wanted = `${name}=`
   for (let at = cookieHeader.indexOf(wanted); at !== -1; at = cookieHeader.indexOf(wanted, at + 1)) {
+    // Browsers send `; ` between cookies: a name after anything else, a tab too, was not set under that name.
     let before = at - 1
-    while (before >= 0 && isSpace(cookieHeader.charCodeAt(before))) before--
+    while (before >= 0 && cookieHeader.charCodeAt(before) === 0x20) before--
     if (before >= 0 && cookieHeader[before] !== ';') continue
     const end = cookieHeader.indexOf(';', at)
-    let stop = end === -1 ? cookieHeader.length : end
-    const start = at + wanted.length
-    while (stop > start && isSpace(cookieHeader.charCodeAt(stop - 1))) stop--
-    values.push(cookieHeader.slice(start, stop))
+    values.push(trim(cookieHeader.slice(at + wanted.length, end === -1 ? cookieHeader.length : end)))
     if (values.length === maxValuesPerName) break
   }
   return values
+}
+
+/** Of space and tab only. By hand, for `/[ \t]+$/` takes quadratic time on long runs of spaces. */
+function trim(text: string): string {
+  let start = 0
+  let end = text.length
+  while (start < end && isSpace(text.charCodeAt(start))) start++
+  while (end > start && isSpace(text.charCodeAt(end - 1))) end--
+  return text.slice(start, end)
 }
 
 function isSpace(code: number): boolean {
@@ -101,7 +108,7 @@ export function listCookieNames(cookieHeader: string | undefined): string[] {
   if (cookieHeader === undefined) return []
   return cookieHeader.split(';', 200).flatMap((pair) => {
     const end = pair.indexOf('=')
-    return end === -1 ? [] : [pair.slice(0, end).replace(/^[ \t]+|[ \t]+$/g, '')]
+    return end === -1 ? [] : [trim(pair.slice(0, end))]
   })
 }
 
