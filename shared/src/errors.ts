@@ -25,6 +25,7 @@ const catalogue = {
   insufficient_scope: { status: 403, message: 'The session lacks a scope or a claim that this route asks for.' },
   not_found: { status: 404, message: 'There is nothing here.' },
   method_not_allowed: { status: 405, message: 'This method is not allowed here.' },
+  request_timeout: { status: 408, message: 'The request did not arrive in time.' },
   payload_too_large: { status: 413, message: 'The request body is too large.' },
   uri_too_long: { status: 414, message: 'The request target is too long.' },
   unsupported_media_type: { status: 415, message: 'Send application/x-www-form-urlencoded or application/json.' },
