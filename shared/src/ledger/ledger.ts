@@ -184,4 +184,9 @@ export interface Rules {
   endOf(session: SessionIdentity): EndReason | undefined
   /** Calls back for every new rule; the answer stops it. */
   onRule(listener: (isOver: (session: SessionIdentity) => boolean) => void): () => void
+  /**
+   * Milliseconds since this process surely knew every rule, on the ledger's clock. 0 where rules cannot be missed;
+   * `Infinity` until they were loaded for the first time. Who serves requests fails closed past a limit.
+   */
+  staleForMs(): number
 }

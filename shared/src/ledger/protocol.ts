@@ -46,6 +46,10 @@ export interface StepContext {
   readonly now: number
   /** When this incarnation of the store began: sessions that started earlier may have been lost with the one before. */
   readonly incarnationAt: number
+  /** Since when this process reaches the store without interruption; always, unless given. */
+  readonly reachableSince?: number
+  /** The store remembers nothing beyond calls in flight, so any session that it does not know is taken over. */
+  readonly isForgetful?: boolean
   /** The rules that this process holds. */
   endOf(session: SessionIdentity): EndReason | undefined
 }
@@ -61,6 +65,8 @@ export interface Step<Answer> {
 const activityStepMs = 60_000
 const firstBackOffMs = 1_000
 const longestBackOffMs = 30_000
+/** After an interruption, holders of a success get this long to commit it before doubt is resolved by sending again. */
+const lateCommitMs = 5_000
 
 /** Row 1: the record of a session whose code is not redeemed yet. */
 export function beginSession(now: number, absoluteSeconds: number, idleSeconds: number): SessionRecord {
@@ -212,8 +218,12 @@ function isSettled(record: SessionRecord, now: number): boolean {
 }
 
 /** Row 15: a session older than this incarnation of the store may have been lost with the one before. */
-function adopt(shown: Commit | ShownGeneration, { now, incarnationAt, endOf }: StepContext): SessionRecord | undefined {
-  if (shown.identity.startedAt >= incarnationAt || endOf(shown.identity) !== undefined) return undefined
+function adopt(
+  shown: Commit | ShownGeneration,
+  { now, incarnationAt, isForgetful = false, endOf }: StepContext,
+): SessionRecord | undefined {
+  const isLost = shown.identity.startedAt < incarnationAt
+  if (!(isLost || isForgetful) || endOf(shown.identity) !== undefined) return undefined
   return {
     startedAt: shown.identity.startedAt,
     absoluteAt: shown.absoluteDeadline * 1000,
@@ -222,7 +232,7 @@ function adopt(shown: Commit | ShownGeneration, { now, incarnationAt, endOf }: S
     generation: shown.generation,
     parked: [],
     givenAt: 0,
-    adopted: true,
+    adopted: isLost,
   }
 }
 
@@ -251,15 +261,15 @@ function grantLease(
   record: SessionRecord,
   leaseSeconds: number,
   id: string,
-  { now, incarnationAt }: StepContext,
+  { now, incarnationAt, reachableSince = -Infinity }: StepContext,
 ): Step<Judgement> & { readonly record: SessionRecord } {
   if (record.lease !== undefined && record.lease.until > now) return { answer: { state: 'held' }, record }
   // Row 6: the holder is silent past its lease.
   const current = record.lease === undefined ? record : inDoubt(record, record.lease.until)
   const isQuarantined = current.adopted && now < incarnationAt + leaseSeconds * 1000
-  if (isQuarantined || (current.doubt !== undefined && now < current.doubt.retryAt)) {
-    return { answer: { state: 'held' }, record: current }
-  }
+  const isBackingOff =
+    current.doubt !== undefined && now < Math.max(current.doubt.retryAt, reachableSince + lateCommitMs)
+  if (isQuarantined || isBackingOff) return { answer: { state: 'held' }, record: current }
   return {
     answer: { state: 'leased', lease: id, inDoubt: current.doubt !== undefined || current.adopted },
     record: { ...current, lease: { id, until: now + leaseSeconds * 1000 } },

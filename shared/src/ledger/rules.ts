@@ -19,9 +19,15 @@ export class RuleSet implements Rules {
   readonly #rules = new Map<RuleKey, Rule>()
   readonly #listeners = new Set<(isOver: (session: SessionIdentity) => boolean) => void>()
   readonly #clock: Clock
+  readonly #staleForMs: () => number
 
-  constructor(clock: Clock) {
+  /**
+   * @param clock The ledger's time.
+   * @param staleForMs How long other processes' rules may have been missed; never, unless given.
+   */
+  constructor(clock: Clock, staleForMs: () => number = () => 0) {
     this.#clock = clock
+    this.#staleForMs = staleForMs
   }
 
   add(rule: Rule): void {
@@ -50,19 +56,24 @@ export class RuleSet implements Rules {
     return () => this.#listeners.delete(listener)
   }
 
+  staleForMs(): number {
+    return this.#staleForMs()
+  }
+
   /** All rules in force, for a store that came back empty. */
   inForce(): Rule[] {
-    this.#forgetExpired()
+    this.forgetExpired()
     return [...this.#rules.values()]
+  }
+
+  /** Frees the memory of rules that no cookie can meet any more; called now and then. */
+  forgetExpired(): void {
+    const now = this.#clock.now()
+    for (const [key, rule] of this.#rules) if (rule.expiresAt <= now) this.#rules.delete(key)
   }
 
   #match(key: RuleKey, startedAt: number): Rule | undefined {
     const rule = this.#rules.get(key)
     return rule !== undefined && startedAt < rule.before ? rule : undefined
-  }
-
-  #forgetExpired(): void {
-    const now = this.#clock.now()
-    for (const [key, rule] of this.#rules) if (rule.expiresAt <= now) this.#rules.delete(key)
   }
 }
