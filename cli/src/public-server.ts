@@ -1,31 +1,39 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync, unwatchFile, watchFile } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { createServer as createTlsServer, type ServerOptions } from 'node:https'
 import { dirname, resolve } from 'node:path'
-import { describeError, type Config, type Logger } from '@token-handler/shared'
+import { createSecureContext } from 'node:tls'
+import { ConfigError, describeError, type Config, type Logger } from '@token-handler/shared'
 
 type TlsConfig = NonNullable<Config['listen']['tls']>
+type FileKey = 'certificate_file' | 'private_key_file'
+
+/** What a handshake needs: PEM, and the lowest version spoken. */
+interface TlsContext {
+  readonly cert: Buffer
+  readonly key: Buffer
+  readonly minVersion: TlsConfig['minimum_version']
+}
 
 /** Certificates are renewed by replacing the files; polling also sees mounted secrets change, which events miss. */
-const watchIntervalMs = 2_000
+const watchIntervalMs = 500
 
 /**
  * The public listener: plain HTTP behind a terminator, or TLS as configured.
  * @param configFile Relative paths count from its folder.
+ * @throws ConfigError when the certificate or its key is not right at the start.
  */
 export function createPublicServer(
   { tls }: Config['listen'],
   { configFile, options, logger }: { configFile: string; options: ServerOptions; logger: Logger },
 ): Server {
   if (tls === undefined) return createServer(options)
-  const files = {
-    cert: resolve(dirname(configFile), tls.certificate_file),
-    key: resolve(dirname(configFile), tls.private_key_file),
-  }
-  const server = createTlsServer({ ...options, ...readContext(files, tls) })
+  const server = createTlsServer({ ...options, ...readTlsContext(tls, configFile) })
   const reload = (): void => {
     try {
-      server.setSecureContext(readContext(files, tls))
+      // New handshakes only: connections that are open go on.
+      server.setSecureContext(readTlsContext(tls, configFile))
       logger.info({ event: 'certificate_reloaded' }, 'Certificate reloaded.')
     } catch (error) {
       logger.error(
@@ -34,17 +42,43 @@ export function createPublicServer(
       )
     }
   }
-  for (const file of Object.values(files)) watchFile(file, { interval: watchIntervalMs, persistent: false }, reload)
+  const files = [tls.certificate_file, tls.private_key_file].map((file) => resolve(dirname(configFile), file))
+  for (const file of files) watchFile(file, { interval: watchIntervalMs, persistent: false }, reload)
   server.on('close', () => {
-    for (const file of Object.values(files)) unwatchFile(file, reload)
+    for (const file of files) unwatchFile(file, reload)
   })
   return server
 }
 
-function readContext(files: { cert: string; key: string }, tls: TlsConfig) {
-  return {
-    cert: readFileSync(files.cert),
-    key: readFileSync(files.key),
+/**
+ * Reads certificate and key, and tries them.
+ * @throws ConfigError that names what is wrong, never what is in the files.
+ */
+export function readTlsContext(tls: TlsConfig, configFile: string): TlsContext {
+  const read = (key: FileKey): Buffer => attempt(key, () => readFileSync(resolve(dirname(configFile), tls[key])))
+  const context = {
+    cert: read('certificate_file'),
+    key: read('private_key_file'),
     minVersion: tls.minimum_version,
   } as const
+  // Without this an empty file passes, and every handshake fails.
+  const isPair = attempt('certificate_file', () => new X509Certificate(context.cert)).checkPrivateKey(
+    attempt('private_key_file', () => createPrivateKey(context.key)),
+  )
+  if (!isPair) refuse('private_key_file', 'does not belong to the certificate')
+  attempt('certificate_file', () => createSecureContext(context))
+  return context
+
+  function attempt<T>(key: FileKey, use: () => T): T {
+    try {
+      return use()
+    } catch (error) {
+      const { code = 'unknown error' } = error as NodeJS.ErrnoException
+      return refuse(key, `cannot be used (${code})`)
+    }
+  }
+
+  function refuse(key: FileKey, message: string): never {
+    throw new ConfigError(configFile, [{ path: `listen.tls.${key}`, message }])
+  }
 }
