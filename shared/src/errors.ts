@@ -49,6 +49,7 @@ const catalogue = {
   authorization_server_error: { status: 502, message: 'The authorization server gave no usable answer.' },
   token_too_large: { status: 502, message: 'The tokens do not fit into cookies.' },
   // Passing trouble
+  login_pending: { status: 503, message: 'This login is being finished by another request. Try again shortly.' },
   refresh_pending: { status: 503, message: 'A refresh of this session is under way. Try again shortly.' },
   store_unavailable: { status: 503, message: 'The session ledger cannot be reached. Try again shortly.' },
   shutting_down: { status: 503, message: 'This server is stopping. Try again.' },
