@@ -1,1 +1,2 @@
-export {}
+export { createOAuthAgent, type OAuthAgent, type OAuthAgentDeps, type Readiness } from './app.ts'
+export type { AuthorizationServerOptions, ClientAuthentication, OAuthAgentOptions, SessionOptions } from './options.ts'

@@ -1,0 +1,218 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import express, { type Express, type RequestHandler } from 'express'
+import helmet from 'helmet'
+import {
+  cookieNames,
+  corsHeaders,
+  isPreflight,
+  preflightHeaders,
+  refuseSource,
+  TokenHandlerError,
+  type Clock,
+  type CookieSealer,
+  type Ledger,
+  type Logger,
+} from '@token-handler/shared'
+import { createAuthorizationServer } from './authorization-server.ts'
+import { createBackground } from './background.ts'
+import { answerErrors, correlate } from './errors.ts'
+import { loginEnd } from './login-end.ts'
+import { loginStart } from './login-start.ts'
+import { logout, logoutContinue } from './logout.ts'
+import type { OAuthAgentOptions } from './options.ts'
+import { readBody } from './parameters.ts'
+import { createPendingLogins } from './pending-login.ts'
+import { createRefreshProtocol } from './refresh-protocol.ts'
+import { refresh } from './refresh.ts'
+import { createSessionCookies } from './session-cookies.ts'
+import { session } from './session.ts'
+import { createSessions } from './sessions.ts'
+
+export interface OAuthAgentDeps {
+  readonly options: OAuthAgentOptions
+  readonly sealer: CookieSealer
+  readonly ledger: Ledger
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+export interface Readiness {
+  /** Whether logins can work: the authorization server's metadata were read at least once. */
+  readonly ready: boolean
+  /** How the last look at the metadata went; `unknown` before the first one. */
+  readonly authorizationServer: 'ok' | 'unavailable' | 'unknown'
+}
+
+/** The confidential client of a single-page application: runs the code flow, issues, refreshes and clears its cookies. */
+export interface OAuthAgent {
+  /**
+   * Serves everything under the base path: as the listener of a server, or mounted in an Express app with or without a
+   * prefix. Requests for other paths go to `next`, or are answered 404 where there is none.
+   */
+  handler(req: IncomingMessage, res: ServerResponse, next?: (error?: unknown) => void): void
+  ready(): Readiness
+  /** Begins to read the authorization server's metadata, again and again until it can be read. Returns at once. */
+  start(): void
+  /** Waits for calls to the authorization server and the ledger that are under way; takes no new work to repeat. */
+  close(): Promise<void>
+}
+
+const ordinaryBodyBytes = 16 * 1024
+/** Authorization responses may be long. */
+const responseBodyBytes = 64 * 1024
+
+/** @throws Error when the options contradict themselves. */
+export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
+  const { options, logger } = deps
+  if (options.basePath !== options.cookies.agentPath) throw new Error('basePath and cookies.agentPath differ')
+  const names = cookieNames(options.cookies)
+  const background = createBackground(logger)
+  const authorizationServer = createAuthorizationServer({
+    ...deps,
+    options: options.authorizationServer,
+    background,
+  })
+  const parts = {
+    ...deps,
+    names,
+    background,
+    authorizationServer,
+    pendingLogins: createPendingLogins({ ...deps, names }),
+    cookies: createSessionCookies({ ...deps, names }),
+  }
+  const sessions = createSessions(parts)
+  const protocol = createRefreshProtocol({
+    ...parts,
+    sessions,
+    issuer: options.authorizationServer.issuer,
+    idleSeconds: options.session.idleSeconds,
+  })
+  const wired = { ...parts, sessions, protocol }
+
+  const base = options.basePath === '/' ? '' : options.basePath
+  const body = readBody(ordinaryBodyBytes)
+  const routes: readonly Route[] = [
+    { method: 'post', path: `${base}/login/start`, handlers: [body, loginStart(wired)] },
+    { method: 'post', path: `${base}/login/end`, handlers: [readBody(responseBodyBytes), loginEnd(wired)] },
+    { method: 'get', path: `${base}/session`, handlers: [session(wired)] },
+    { method: 'post', path: `${base}/refresh`, handlers: [body, refresh(wired)] },
+    { method: 'post', path: `${base}/logout`, handlers: [logout(wired)] },
+  ]
+  const continuePath = `${base}/logout/continue`
+  const known = new Set([...routes.map(({ path }) => path), continuePath])
+
+  const app = newExpressApp()
+  app.use(correlate(logger, (req) => (known.has(req.path) ? req.path : 'other')))
+  app.use(securityHeaders(options))
+  app.use(cors(options))
+  if (options.logout.idTokenHint) app.get(continuePath, navigationOnly, logoutContinue(wired))
+  app.use(guard(options))
+  for (const { method, path, handlers } of routes) {
+    app[method](path, ...handlers)
+    app.all(path, methodNotAllowed(method === 'get' ? 'GET, HEAD, OPTIONS' : 'POST, OPTIONS'))
+  }
+  app.use(() => {
+    throw new TokenHandlerError('not_found')
+  })
+  app.use(answerErrors(logger, options.detailedErrors))
+
+  return {
+    handler: mount(app, base),
+    ready: () => ({ ready: authorizationServer.isKnown(), authorizationServer: authorizationServer.state() }),
+    start: () => authorizationServer.start(),
+    async close() {
+      authorizationServer.close()
+      await background.close()
+    },
+  }
+}
+
+interface Route {
+  readonly method: 'get' | 'post'
+  readonly path: string
+  readonly handlers: readonly RequestHandler[]
+}
+
+function newExpressApp(): Express {
+  const app = express()
+  app.disable('x-powered-by')
+  app.disable('etag')
+  app.enable('case sensitive routing')
+  app.enable('strict routing')
+  // Nothing is read from a query: it would stand in logs and histories.
+  app.set('query parser', false)
+  return app
+}
+
+function securityHeaders({ publicOrigin }: OAuthAgentOptions): RequestHandler {
+  const protect = helmet({
+    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+    referrerPolicy: { policy: 'no-referrer' },
+    strictTransportSecurity: publicOrigin.startsWith('https:') ? { maxAge: 31_536_000 } : false,
+    xFrameOptions: { action: 'deny' },
+  })
+  return (req, res, next) => {
+    res.setHeader('cache-control', 'no-store')
+    protect(req, res, next)
+  }
+}
+
+/** Errors carry the headers too, else the SPA of another origin cannot read why. */
+function cors({ trustedOrigins }: OAuthAgentOptions): RequestHandler {
+  return (req, res, next) => {
+    res.setHeaders(new Map(Object.entries(corsHeaders(req.headers.origin, trustedOrigins))))
+    if (!isPreflight(req.method, req.headers)) {
+      next()
+      return
+    }
+    if (!trustedOrigins.has(req.headers.origin ?? '')) throw new TokenHandlerError('untrusted_origin')
+    const requested = req.headers['access-control-request-headers']
+    res.setHeaders(new Map(Object.entries(preflightHeaders(['GET', 'POST'], requested))))
+    res.statusCode = 204
+    res.end()
+  }
+}
+
+function guard({ trustedOrigins, publicOrigin }: OAuthAgentOptions): RequestHandler {
+  const policy = { trustedOrigins, ownOriginTrusted: trustedOrigins.has(publicOrigin), headerAlwaysRequired: true }
+  return ({ method, headers }, _res, next) => {
+    const refused = refuseSource({ method, headers }, policy)
+    if (refused !== undefined) throw new TokenHandlerError(refused)
+    next()
+  }
+}
+
+/**
+ * A whole window on its way, from our own site: the Strict cookie that the route lives on comes with nothing else. Browsers
+ * without Fetch Metadata pass.
+ */
+const navigationOnly: RequestHandler = ({ headers }, _res, next) => {
+  const { 'sec-fetch-site': site, 'sec-fetch-mode': mode, 'sec-fetch-dest': destination } = headers
+  if (site === 'cross-site') throw new TokenHandlerError('cross_site')
+  if ((mode ?? 'navigate') !== 'navigate' || (destination ?? 'document') !== 'document') {
+    throw new TokenHandlerError('untrusted_destination')
+  }
+  next()
+}
+
+function methodNotAllowed(allow: string): RequestHandler {
+  return () => {
+    throw new TokenHandlerError('method_not_allowed', { headers: { allow } })
+  }
+}
+
+/** Express takes a mount path off `url`; our routes and cookie paths are the public ones, so it is put back. */
+function mount(app: Express, base: string): OAuthAgent['handler'] {
+  return (req, res, next) => {
+    const { originalUrl } = req as { originalUrl?: string }
+    const target = originalUrl ?? req.url ?? ''
+    const path = target.split('?', 1)[0] ?? ''
+    if (next !== undefined && path !== base && !path.startsWith(`${base}/`)) {
+      next()
+      return
+    }
+    req.url = target
+    res.removeHeader('x-powered-by')
+    app(req, res)
+  }
+}

@@ -1,0 +1,95 @@
+/** What a server answered, read to its end within limits. */
+export interface BoundedAnswer {
+  readonly status: number
+  /** Media type without parameters, lower case; empty when there was none. */
+  readonly mediaType: string
+  readonly retryAfterSeconds: number | undefined
+  readonly text: string
+}
+
+/** A call that gave no answer. */
+export class UnansweredError extends Error {
+  override readonly name = 'UnansweredError'
+  /** `true` only when the request surely never left: everything else may have been processed. */
+  readonly isUnsent: boolean
+
+  constructor(message: string, { isUnsent, cause }: { isUnsent: boolean; cause: unknown }) {
+    super(message, { cause })
+    this.isUnsent = isUnsent
+  }
+}
+
+/** Larger than any token answer, metadata or key set in use, and small enough to be read a thousand times at once. */
+const maxBytes = 512 * 1024
+
+/** Failures before the first byte of a request: no address, no route, no listener, no trusted certificate. */
+const unsentCodes = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EAI_FAIL',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EADDRNOTAVAIL',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'CERT_HAS_EXPIRED',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+])
+
+/**
+ * Fetches without following redirects, and reads the answer up to a size, whatever its length header or compression
+ * says. Time is limited by the caller's signal, which covers the body too.
+ * @throws UnansweredError
+ */
+export async function boundedFetch(url: string, init: RequestInit): Promise<BoundedAnswer> {
+  let response: Response
+  try {
+    response = await fetch(url, { ...init, redirect: 'manual' })
+  } catch (cause) {
+    throw new UnansweredError('the call failed', { isUnsent: isUnsent(cause), cause })
+  }
+  return {
+    status: response.status,
+    mediaType: (response.headers.get('content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '',
+    retryAfterSeconds: retryAfter(response.headers.get('retry-after')),
+    text: await readText(response),
+  }
+}
+
+async function readText({ body }: Response): Promise<string> {
+  if (body === null) return ''
+  const decoder = new TextDecoder()
+  let text = ''
+  let size = 0
+  try {
+    // Leaving the loop early cancels the stream, and with it the connection.
+    for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) {
+      size += chunk.byteLength
+      if (size > maxBytes) throw new RangeError(`the answer is larger than ${maxBytes} bytes`)
+      text += decoder.decode(chunk, { stream: true })
+    }
+  } catch (cause) {
+    throw new UnansweredError('the answer could not be read', { isUnsent: false, cause })
+  }
+  return text + decoder.decode()
+}
+
+function isUnsent(error: unknown): boolean {
+  for (let at = error, depth = 0; typeof at === 'object' && at !== null && depth < 4; depth++) {
+    const { code, cause, errors } = at as { code?: unknown; cause?: unknown; errors?: unknown }
+    if (typeof code === 'string' && unsentCodes.has(code)) return true
+    // Several addresses were tried: unsent only if none was reached.
+    if (Array.isArray(errors)) return errors.length > 0 && errors.every((one) => isUnsent(one))
+    at = cause
+  }
+  return false
+}
+
+function retryAfter(value: string | null): number | undefined {
+  const seconds = value !== null && /^\d{1,9}$/.test(value) ? Number(value) : undefined
+  return seconds === undefined ? undefined : Math.min(seconds, 60)
+}

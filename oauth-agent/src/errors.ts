@@ -1,0 +1,71 @@
+import { randomUUID } from 'node:crypto'
+import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
+import { describeError, TokenHandlerError, type ErrorCode, type Logger } from '@token-handler/shared'
+import { sendJson } from './answers.ts'
+
+const requestIdHeader = 'x-request-id'
+const requestIds = new WeakMap<Request, string>()
+const refusals = new WeakMap<Request, ErrorCode>()
+
+/** Gives every request an id, that of a gateway before us if it sends a harmless one, and logs how each ends. */
+export function correlate(logger: Logger, routeOf: (req: Request) => string): RequestHandler {
+  return (req, res, next) => {
+    const given = req.headers[requestIdHeader]
+    const id = typeof given === 'string' && /^[A-Za-z0-9._-]{8,64}$/.test(given) ? given : randomUUID()
+    requestIds.set(req, id)
+    res.setHeader(requestIdHeader, id)
+    const startedAt = performance.now()
+    res.once('close', () => {
+      const fields = {
+        event: 'request',
+        id,
+        method: req.method,
+        route: routeOf(req),
+        status: res.statusCode,
+        code: refusals.get(req),
+        completed: res.writableFinished,
+        ms: Math.round(performance.now() - startedAt),
+      }
+      if (res.statusCode >= 400) logger.warn(fields, 'Request refused.')
+      else logger.info(fields, 'Request answered.')
+    })
+    next()
+  }
+}
+
+/** The one place where errors become answers. What is not ours is our bug: a fixed sentence, and the cause in the log. */
+export function answerErrors(logger: Logger, detailedErrors: boolean): ErrorRequestHandler {
+  // Express knows an error handler by its four parameters.
+  return (error: unknown, req: Request, res: Response, _next) => {
+    const known = toTokenHandlerError(error)
+    refusals.set(req, known.code)
+    if (known.cause !== undefined || known.status >= 500) {
+      const fields = { event: 'failed', id: requestIds.get(req), code: known.code, error: describeError(error) }
+      if (known.status === 500) logger.error(fields, 'An error that should not be.')
+      else logger.warn(fields, 'The request failed.')
+    }
+    if (res.headersSent) {
+      res.destroy()
+      return
+    }
+    for (const [name, value] of Object.entries(known.headers)) res.setHeader(name, value)
+    if (known.retryAfterSeconds !== undefined) res.setHeader('retry-after', String(known.retryAfterSeconds))
+    // What is left of a body that we do not read must not be taken for the next request.
+    if (known.code === 'payload_too_large' || known.code === 'unsupported_media_type')
+      res.setHeader('connection', 'close')
+    sendJson(res, known.status, {
+      error_code: known.code,
+      ...(detailedErrors && known.detail !== undefined ? { detailed_error: known.detail } : {}),
+    })
+  }
+}
+
+/** Express and its body reader mark what the client did wrong with a status. */
+function toTokenHandlerError(error: unknown): TokenHandlerError {
+  if (error instanceof TokenHandlerError) return error
+  const { status } = (error ?? {}) as { status?: unknown }
+  if (status === 413) return new TokenHandlerError('payload_too_large', { cause: error })
+  if (status === 415) return new TokenHandlerError('unsupported_media_type', { cause: error })
+  if (status === 400) return new TokenHandlerError('invalid_request', { cause: error })
+  return new TokenHandlerError('server_error', { cause: error })
+}

@@ -1,0 +1,82 @@
+import type { RequestHandler } from 'express'
+import { TokenHandlerError } from '@token-handler/shared'
+import { addCookies, sendJson } from './answers.ts'
+import type { AuthorizationServer } from './authorization-server.ts'
+import type { OAuthAgentOptions } from './options.ts'
+import { allowedParameters, parametersOf } from './parameters.ts'
+import { maxAcrValuesLength, type PendingLogins } from './pending-login.ts'
+
+/** Parameters that every SPA may add to an authorization request (OpenID Connect Core section 3.1.2.1). */
+const wellKnown = ['scope', 'prompt', 'ui_locales', 'login_hint', 'acr_values', 'max_age']
+
+/** Parameters that no configuration can hand to the SPA: they bind the answer to this client and this browser. */
+const ours = new Set(
+  `client_id redirect_uri response_type response_mode scope state nonce code_challenge code_challenge_method
+  request request_uri resource client_secret client_assertion client_assertion_type id_token_hint registration
+  dpop_jkt code code_verifier grant_type refresh_token iss`.split(/\s+/),
+)
+
+const mostValueLength = 1024
+const formats: Readonly<Record<string, RegExp>> = {
+  scope: /^[\x21\x23-\x5B\x5D-\x7E]+(?: [\x21\x23-\x5B\x5D-\x7E]+)*$/,
+  prompt: /^(?:none|(?:login|consent|select_account|create)(?: (?:login|consent|select_account|create))*)$/,
+  acr_values: /^[\x21-\x7E]+(?: [\x21-\x7E]+)*$/,
+  max_age: /^\d{1,9}$/,
+}
+
+/** `POST login/start`: builds the authorization request (RFC 6749 section 4.1.1, RFC 7636, OpenID Connect Core). */
+export function loginStart({
+  options,
+  pendingLogins,
+  authorizationServer,
+}: {
+  readonly options: OAuthAgentOptions
+  readonly pendingLogins: PendingLogins
+  readonly authorizationServer: Pick<AuthorizationServer, 'authorizationUrl' | 'codeChallenge'>
+}): RequestHandler {
+  const allowed = new Set([...wellKnown, ...configuredNames(options)])
+  return async (req, res) => {
+    const extra = allowedParameters(parametersOf(req), allowed)
+    checkValues(extra)
+    const { login, setCookies } = pendingLogins.begin(req.headers.cookie, {
+      acrValues: extra.get('acr_values') ?? undefined,
+      maxAgeSeconds: extra.has('max_age') ? Number(extra.get('max_age')) : undefined,
+    })
+    const request = new URLSearchParams({
+      response_type: 'code',
+      redirect_uri: options.authorizationServer.redirectUri,
+      scope: scopeOf(extra, options),
+      state: login.state,
+      nonce: login.nonce,
+      code_challenge: await authorizationServer.codeChallenge(login.codeVerifier),
+      code_challenge_method: 'S256',
+    })
+    for (const resource of options.authorizationServer.resource) request.append('resource', resource)
+    for (const [name, value] of extra) if (name !== 'scope') request.set(name, value)
+    const url = await authorizationServer.authorizationUrl(request)
+    addCookies(res, setCookies)
+    sendJson(res, 200, { authorization_url: url })
+  }
+}
+
+/** @throws Error when the configuration gives the SPA a parameter that is ours. */
+function configuredNames({ authorizationParameters }: OAuthAgentOptions): readonly string[] {
+  const refused = authorizationParameters.find((name) => name !== 'scope' && ours.has(name))
+  if (refused !== undefined) throw new Error(`authorization parameter ${refused} cannot be left to the SPA`)
+  return authorizationParameters
+}
+
+function checkValues(extra: URLSearchParams): void {
+  for (const [name, value] of extra) {
+    const limit = name === 'acr_values' ? maxAcrValuesLength : mostValueLength
+    if (value.length > limit || formats[name]?.test(value) === false) {
+      throw new TokenHandlerError('invalid_request', { detail: `The value of ${name} is malformed or too long.` })
+    }
+  }
+}
+
+/** What the SPA asks for replaces the configured scope; without `openid` there would be nobody logged in. */
+function scopeOf(extra: URLSearchParams, { authorizationServer }: OAuthAgentOptions): string {
+  const scope = extra.get('scope') ?? authorizationServer.scope
+  return scope.split(' ').includes('openid') ? scope : `openid ${scope}`
+}

@@ -1,0 +1,77 @@
+import type { CookieSettings } from '@token-handler/shared'
+
+/** How the agent authenticates at the authorization server (OpenID Connect Core section 9). */
+export type ClientAuthentication =
+  | { readonly method: 'client_secret_basic' | 'client_secret_post'; readonly clientSecret: string }
+  | {
+      readonly method: 'private_key_jwt'
+      /** PKCS#8 PEM, or a private JWK as JSON. */
+      readonly privateKey: string
+      /** JWS algorithm of the assertion, such as `ES256`. */
+      readonly algorithm: string
+      /** Key id in the assertion; the JWK's own unless given. */
+      readonly kid?: string | undefined
+    }
+
+export interface AuthorizationServerOptions {
+  /** Exactly as the metadata says it: compared as text, so a trailing slash counts (RFC 8414 section 3.3). */
+  readonly issuer: string
+  readonly clientId: string
+  readonly clientAuthentication: ClientAuthentication
+  /** A page of the SPA, sent byte for byte in both requests (RFC 6749 section 4.1.3). */
+  readonly redirectUri: string
+  readonly postLogoutRedirectUri?: string | undefined
+  /** Asked for unless the SPA asks for another; contains `openid`. */
+  readonly scope: string
+  /** Resource indicators (RFC 8707). */
+  readonly resource: readonly string[]
+  /** Signature algorithms accepted on ID tokens, whatever the metadata says. */
+  readonly idTokenAlgorithms: readonly string[]
+  /** Demand `iss` in authorization responses (RFC 9207) even where the metadata is silent. */
+  readonly requireIss: boolean
+  /** RFC 9126. `auto` pushes where the metadata offers it; there is no fallback when pushing fails. */
+  readonly pushedAuthorizationRequests: 'auto' | 'require' | 'off'
+  /** Limit of one call. */
+  readonly timeoutSeconds: number
+  readonly clockSkewSeconds: number
+}
+
+export interface SessionOptions {
+  /** A session is over after this; never moved. */
+  readonly absoluteSeconds: number
+  /** A session is over after this without activity. */
+  readonly idleSeconds: number
+  /** Longest life of an access cookie. */
+  readonly accessCookieSeconds: number
+  /** Assumed life of an access token whose answer lacks a usable `expires_in`. */
+  readonly accessTokenSeconds: number
+}
+
+/** Everything that the operator decides about the OAuth Agent. */
+export interface OAuthAgentOptions {
+  /** Origin under which browsers reach the agent. */
+  readonly publicOrigin: string
+  /** Serialized origins of the SPA. */
+  readonly trustedOrigins: ReadonlySet<string>
+  /** Public path of the agent, such as `/oauth-agent`; the same as `cookies.agentPath`. */
+  readonly basePath: string
+  readonly authorizationServer: AuthorizationServerOptions
+  readonly cookies: CookieSettings
+  readonly session: SessionOptions
+  /** Parameters that the SPA may add to an authorization request besides the well-known ones. */
+  readonly authorizationParameters: readonly string[]
+  /** Form fields that the SPA may add to a refresh. */
+  readonly refreshParameters: readonly string[]
+  /** ID-token claims that the session answer shows. */
+  readonly idTokenClaims: readonly string[]
+  /** ID-token claims that route policies name: sealed into the access cookie. */
+  readonly routeClaims: readonly string[]
+  /** Send `detailed_error`; for development. */
+  readonly detailedErrors: boolean
+  readonly logout: {
+    /** Log out through `<base>/logout/continue` with an `id_token_hint`. */
+    readonly idTokenHint: boolean
+  }
+  /** What a replaced cookie that is shown again leads to. */
+  readonly onSuperseded: 'refuse' | 'end_session'
+}

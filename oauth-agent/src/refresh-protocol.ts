@@ -1,0 +1,229 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Clock, Judgement, Ledger, Logger } from '@token-handler/shared'
+import type { AuthorizationServer, IssuedTokens, Tokens } from './authorization-server.ts'
+import type { Background } from './background.ts'
+import {
+  identityOf,
+  nonceHash,
+  type Generation,
+  type RefreshCookieClaims,
+  type SessionCookies,
+} from './session-cookies.ts'
+import type { Sessions } from './sessions.ts'
+
+/** What a browser that shows a generation gets. The rows are those of docs/sessions.md. */
+export type RefreshOutcome =
+  /** Rows 4 and 10. */
+  | { readonly outcome: 'cookies'; readonly generation: Generation; readonly idleSecondsLeft: number | undefined }
+  /** Rows 4 and 10, but the access token does not fit; the refresh cookie must not be lost. */
+  | { readonly outcome: 'too_large'; readonly generation: Generation | undefined; readonly size: string }
+  /** Rows 3, 5 and 6: somebody is at it, or nobody knows yet. */
+  | { readonly outcome: 'pending'; readonly retryAfterSeconds: number }
+  /** Rows 8, 13 and 14: positively over. */
+  | { readonly outcome: 'ended' }
+  /** Row 11. */
+  | { readonly outcome: 'superseded' }
+  /** The store cannot be asked. */
+  | { readonly outcome: 'store_unavailable' }
+
+export interface RefreshProtocol {
+  /**
+   * Refreshes the session that `shown` is a generation of. Requests that show the same generation share one passage
+   * through the protocol. The answer comes within {@link longestWaitMs}; the passage goes on after that, and after the
+   * browser is gone.
+   */
+  refresh(shown: RefreshCookieClaims, parameters: URLSearchParams): Promise<RefreshOutcome>
+}
+
+export interface RefreshProtocolDeps {
+  readonly issuer: string
+  readonly idleSeconds: number
+  readonly ledger: Ledger
+  readonly sessions: Sessions
+  readonly cookies: Pick<SessionCookies, 'sealSuccessor'>
+  readonly authorizationServer: Pick<AuthorizationServer, 'refresh' | 'revoke'>
+  readonly background: Background
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** A browser waits this long for somebody else's refresh, or for its own. */
+export const longestWaitMs = 8_000
+/** A lease that was granted longer ago is not used: its holder was paused, and may be no holder any more. */
+const freshLeaseMs = 5_000
+const pollMs = 250
+
+export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtocol {
+  const { issuer, idleSeconds, ledger, sessions, cookies, authorizationServer, background, clock, logger } = deps
+  const passages = new Map<string, Promise<RefreshOutcome>>()
+  const retrySoon: RefreshOutcome = { outcome: 'pending', retryAfterSeconds: 1 }
+
+  /** One passage through the table, for all requests of this process that show the same generation. */
+  async function pass(shown: RefreshCookieClaims, parameters: URLSearchParams): Promise<RefreshOutcome> {
+    const startedAt = clock.monotonic()
+    for (let waitedMs = 0; ;) {
+      const askedAt = clock.monotonic()
+      const judgement = await ledger.show(sessions.shown(shown, 'lease', true))
+      if (judgement.state === 'leased') {
+        const done = await spend(shown, judgement, askedAt, parameters)
+        if (done !== 'again') return done
+      } else if (judgement.state !== 'held' && judgement.state !== 'current') return conclude(shown, judgement)
+      // Row 3, and the back-off of row 7. Both clocks count: a staged one may stand still.
+      if (waitedMs >= longestWaitMs || clock.monotonic() - startedAt >= longestWaitMs) return retrySoon
+      await sleep(pollMs, undefined, { ref: false })
+      waitedMs += pollMs
+    }
+  }
+
+  /** Rows 10, 11, 13, 14, and a store that cannot be asked. */
+  function conclude(
+    shown: RefreshCookieClaims,
+    judgement: Exclude<Judgement, { state: 'leased' | 'held' | 'current' }>,
+  ): RefreshOutcome {
+    switch (judgement.state) {
+      case 'successors': {
+        const newest = sessions.openSuccessors(shown, judgement.blobs)
+        if (newest !== undefined) return given(newest)
+        // Parked by a holder of other keys than ours: nothing that this browser can be given.
+        logger.error({ event: 'successor_unreadable' }, 'Parked cookies do not open.')
+        return { outcome: 'superseded' }
+      }
+      case 'superseded':
+        sessions.reportSuperseded(shown)
+        return { outcome: 'superseded' }
+      case 'ended':
+      case 'absent':
+        return { outcome: 'ended' }
+      case 'unknown':
+        return { outcome: 'store_unavailable' }
+    }
+  }
+
+  /** Rows 2 and 4 to 8: the holder of the lease sends the refresh token, once. */
+  async function spend(
+    shown: RefreshCookieClaims,
+    { lease, inDoubt }: { readonly lease: string; readonly inDoubt: boolean },
+    grantedAt: number,
+    parameters: URLSearchParams,
+  ): Promise<RefreshOutcome | 'again'> {
+    const { sid, g } = shown
+    if (shown.rt === undefined) {
+      await ledger.release(sid, lease)
+      return clock.now() < shown.ate * 1000 ? retrySoon : { outcome: 'ended' }
+    }
+    const held = await ledger.holds(sid, lease)
+    if (held.state === 'unknown') return { outcome: 'store_unavailable' }
+    if (held.state === 'lost') return 'again'
+    if (clock.monotonic() - grantedAt >= freshLeaseMs) {
+      await ledger.release(sid, lease)
+      return 'again'
+    }
+    if (inDoubt) logger.warn({ event: 'refresh_in_doubt', security: true, generation: g }, 'Sent again after a doubt.')
+    const answer = await authorizationServer.refresh({
+      refreshToken: shown.rt,
+      subject: shown.sub,
+      isNonce: (nonce) => nonce === undefined || (typeof nonce === 'string' && nonceHash(nonce) === shown.nh),
+      parameters,
+    })
+    switch (answer.outcome) {
+      case 'granted':
+        return commit(shown, lease, answer.tokens)
+      case 'not_processed':
+        await ledger.release(sid, lease)
+        return { outcome: 'pending', retryAfterSeconds: Math.max(1, answer.retryAfterSeconds ?? 2) }
+      case 'unknown':
+        logger.warn({ event: 'refresh_lost', security: true, generation: g }, 'The outcome of a refresh is unknown.')
+        await ledger.doubt(sid, lease)
+        return 'again'
+      case 'refused':
+        return refused(shown, lease)
+      case 'not_this_session':
+        logger.error({ event: 'subject_changed', security: true }, 'The refreshed tokens are not of this session.')
+        await sessions.end(sid, 'subject_changed', true)
+        revoke(answer.revoke, shown)
+        return { outcome: 'ended' }
+    }
+  }
+
+  /** Row 4. */
+  async function commit(shown: RefreshCookieClaims, lease: string, tokens: Tokens): Promise<RefreshOutcome> {
+    const { sid, g, exp } = shown
+    const sealed = cookies.sealSuccessor(shown, tokens)
+    const { generation } = sealed
+    if (generation === undefined) {
+      logger.error({ event: 'token_too_large', size: sealed.fits ? '' : sealed.size }, 'No cookie can hold the tokens.')
+      await sessions.end(sid, 'refused', true)
+      revoke(tokens, shown)
+      return { outcome: 'too_large', generation, size: sealed.fits ? '' : sealed.size }
+    }
+    const blob = sessions.park(shown, generation)
+    const identity = identityOf(shown, issuer)
+    const write = (): ReturnType<Ledger['commit']> =>
+      ledger.commit({ sid, generation: g, lease, blob, identity, absoluteDeadline: exp, idleSeconds })
+    const committed = await write()
+    switch (committed.state) {
+      case 'committed':
+        return sealed.fits ? given(generation, idleSeconds) : { outcome: 'too_large', generation, size: sealed.size }
+      case 'unknown':
+        // The browser is the second place where this success survives.
+        background.persist('commit of a refresh', async () => {
+          const late = await write()
+          if (late.state === 'ended') revoke(tokens, shown)
+          return late.state !== 'unknown'
+        })
+        return sealed.fits ? given(generation) : { outcome: 'too_large', generation, size: sealed.size }
+      case 'ended':
+        revoke(tokens, shown)
+        return { outcome: 'ended' }
+      case 'successors':
+      case 'superseded':
+        return conclude(shown, committed)
+    }
+  }
+
+  /** Row 8: the answer counts only if nobody else went on meanwhile. */
+  async function refused(shown: RefreshCookieClaims, lease: string): Promise<RefreshOutcome | 'again'> {
+    const judgement = await ledger.refuse(shown.sid, shown.g, lease)
+    switch (judgement.state) {
+      case 'not_mine':
+        return 'again'
+      case 'ended':
+        logger.warn({ event: 'refresh_refused', security: true }, 'The refresh token is spent, revoked or expired.')
+        return { outcome: 'ended' }
+      default:
+        return conclude(shown, judgement)
+    }
+  }
+
+  function given(generation: Generation, idleSecondsLeft?: number): RefreshOutcome {
+    return generation.access === undefined
+      ? { outcome: 'too_large', generation, size: 'as logged when it was refreshed' }
+      : { outcome: 'cookies', generation, idleSecondsLeft }
+  }
+
+  /** An answer without a refresh token leaves the old one in force, so that has to go then. */
+  function revoke(issued: IssuedTokens, shown: RefreshCookieClaims): void {
+    authorizationServer.revoke({ accessToken: issued.accessToken, refreshToken: issued.refreshToken ?? shown.rt })
+  }
+
+  return {
+    async refresh(shown, parameters) {
+      const key = `${shown.sid} ${shown.g}`
+      let passage = passages.get(key)
+      if (passage === undefined) {
+        passage = pass(shown, parameters).finally(() => passages.delete(key))
+        passages.set(key, passage)
+        background.follow('refresh', passage)
+      }
+      const patience = new AbortController()
+      try {
+        return await Promise.race([
+          passage,
+          sleep(longestWaitMs, retrySoon, { signal: patience.signal, ref: false }).catch(() => retrySoon),
+        ])
+      } finally {
+        patience.abort()
+      }
+    },
+  }
+}

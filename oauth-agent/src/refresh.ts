@@ -1,0 +1,74 @@
+import type { RequestHandler } from 'express'
+import { TokenHandlerError, type Clock } from '@token-handler/shared'
+import { addCookies, sendJson, sessionTimes } from './answers.ts'
+import type { OAuthAgentOptions } from './options.ts'
+import { allowedParameters, parametersOf } from './parameters.ts'
+import type { RefreshProtocol } from './refresh-protocol.ts'
+import type { RefreshCookieClaims, SessionCookies } from './session-cookies.ts'
+import type { Sessions } from './sessions.ts'
+
+/** Parameters of a token request that are never the SPA's. */
+const ours = new Set(
+  `grant_type refresh_token client_id client_secret client_assertion client_assertion_type code code_verifier
+  redirect_uri resource subject_token actor_token`.split(/\s+/),
+)
+
+/** `POST refresh`: shows the browser's generation to the protocol, and tells the browser what came of it. */
+export function refresh({
+  options,
+  sessions,
+  cookies,
+  protocol,
+  clock,
+}: {
+  readonly options: OAuthAgentOptions
+  readonly sessions: Pick<Sessions, 'open'>
+  readonly cookies: SessionCookies
+  readonly protocol: RefreshProtocol
+  readonly clock: Clock
+}): RequestHandler {
+  const refused = options.refreshParameters.find((name) => ours.has(name))
+  if (refused !== undefined) throw new Error(`refresh parameter ${refused} cannot be left to the SPA`)
+  const allowed = new Set(options.refreshParameters)
+  return async (req, res) => {
+    const { cookie: cookieHeader } = req.headers
+    const parameters = allowedParameters(parametersOf(req), allowed)
+    const session = sessions.open(cookieHeader)
+    if (session === undefined) throw new TokenHandlerError('session_expired')
+    if ('expiredSid' in session) {
+      addCookies(res, cookies.clearTag(session.expiredSid))
+      throw new TokenHandlerError('session_expired')
+    }
+    const { claims: shown } = session
+    const answer = await protocol.refresh(shown, parameters)
+    switch (answer.outcome) {
+      case 'cookies': {
+        const lines = cookies.lines(answer.generation, { cookieHeader, shown })
+        addCookies(res, [...lines, ...cookies.clearForeign(cookieHeader, shown.sid, lines)])
+        sendJson(res, 200, { ...sessionTimes(answer.generation.claims, clock, answer.idleSecondsLeft) })
+        return
+      }
+      case 'pending':
+        if (!isAlive(shown, clock)) {
+          throw new TokenHandlerError('refresh_pending', { retryAfterSeconds: answer.retryAfterSeconds })
+        }
+        sendJson(res, 200, { ...sessionTimes(shown, clock, undefined) })
+        return
+      case 'too_large':
+        if (answer.generation !== undefined) addCookies(res, cookies.lines(answer.generation, { cookieHeader, shown }))
+        else addCookies(res, cookies.clearTag(shown.sid))
+        throw new TokenHandlerError('token_too_large', { detail: `Over budget: ${answer.size}.` })
+      case 'ended':
+        addCookies(res, cookies.clearTag(shown.sid))
+        throw new TokenHandlerError('session_expired')
+      case 'superseded':
+        throw new TokenHandlerError('session_superseded')
+      case 'store_unavailable':
+        throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
+    }
+  }
+}
+
+function isAlive({ ate }: RefreshCookieClaims, clock: Clock): boolean {
+  return clock.now() < ate * 1000
+}

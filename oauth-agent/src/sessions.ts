@@ -1,0 +1,184 @@
+import { createSecretKey } from 'node:crypto'
+import {
+  openUnder,
+  readSessionCookie,
+  sealUnder,
+  type Clock,
+  type CookieNames,
+  type CookieSealer,
+  type EndReason,
+  type Judgement,
+  type Ledger,
+  type Logger,
+  type ShownGeneration,
+} from '@token-handler/shared'
+import type { LiveSession } from './answers.ts'
+import type { AuthorizationServer } from './authorization-server.ts'
+import type { Background } from './background.ts'
+import type { OAuthAgentOptions } from './options.ts'
+import {
+  identityOf,
+  type Generation,
+  type IdCookieClaims,
+  type RefreshCookieClaims,
+  type SessionCookies,
+} from './session-cookies.ts'
+
+/** A browser's session as its cookies show it, before the ledger was asked. */
+export interface ShownSession {
+  readonly claims: RefreshCookieClaims
+  readonly id: IdCookieClaims | undefined
+}
+
+export type JudgedSession =
+  | ({ readonly state: 'live' } & LiveSession)
+  /** Positively over: the cookies under its tag are to be cleared. */
+  | { readonly state: 'ended'; readonly sid: string }
+  /** Nothing that opens and belongs together; or replaced cookies. Nothing is cleared. */
+  | { readonly state: 'none' }
+
+/** Opens, judges and ends sessions; knows cookies and ledger, but no HTTP. */
+export interface Sessions {
+  /** The session of a Cookie header, if its cookies open and belong together. */
+  open(cookieHeader: string | undefined): ShownSession | { readonly expiredSid: string } | undefined
+  /** Opens and asks the ledger (rows 9 to 15); without the store, the sealed cookie and the rules answer. */
+  judge(cookieHeader: string | undefined): Promise<JudgedSession>
+  /** What the ledger is shown of a generation. */
+  shown(claims: RefreshCookieClaims, want: ShownGeneration['want'], isActivity: boolean): ShownGeneration
+  /** Row 10: the newest generation that the holder of `claims` can open, or `undefined` when the chain is broken. */
+  openSuccessors(claims: RefreshCookieClaims, blobs: readonly string[]): Generation | undefined
+  /** Seals a generation for the holder of the one before it. */
+  park(claims: RefreshCookieClaims, next: Generation): string
+  /** Row 11: replaced cookies were shown again. */
+  reportSuperseded(claims: RefreshCookieClaims): void
+  /**
+   * Row 13: ends a session in the ledger, and tries again while the store is away.
+   * @param withRule `false` leaves the access cookie to run out.
+   */
+  end(sid: string, reason: EndReason, withRule: boolean): Promise<void>
+  /** The newest refresh token that a browser's cookies lead to, for its revocation. */
+  newestRefreshToken(claims: RefreshCookieClaims): Promise<string | undefined>
+}
+
+export interface SessionsDeps {
+  readonly options: OAuthAgentOptions
+  readonly names: CookieNames
+  readonly sealer: CookieSealer
+  readonly cookies: SessionCookies
+  readonly ledger: Ledger
+  readonly authorizationServer: Pick<AuthorizationServer, 'revoke'>
+  readonly background: Background
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+export function createSessions(deps: SessionsDeps): Sessions {
+  const { options, names, sealer, cookies, ledger, background, logger } = deps
+  const { issuer, timeoutSeconds } = options.authorizationServer
+
+  function open(cookieHeader: string | undefined): ShownSession | { readonly expiredSid: string } | undefined {
+    const refresh = readSessionCookie<RefreshCookieClaims>(cookieHeader, 'refresh-token', names.refreshToken, {
+      names,
+      sealer,
+    })
+    if (!refresh.ok) return refresh.reason === 'expired' ? { expiredSid: refresh.sid } : undefined
+    const id = readSessionCookie<IdCookieClaims>(cookieHeader, 'id-token', names.idToken, { names, sealer })
+    return { claims: refresh.claims, id: id.ok && id.sid === refresh.sid ? id.claims : undefined }
+  }
+
+  function shown(claims: RefreshCookieClaims, want: ShownGeneration['want'], isActivity: boolean): ShownGeneration {
+    return {
+      sid: claims.sid,
+      generation: claims.g,
+      want,
+      // DESIGN section 7: the limit of the call, and a margin to write down its outcome.
+      leaseSeconds: timeoutSeconds + 5,
+      isActivity,
+      identity: identityOf(claims, issuer),
+      absoluteDeadline: claims.exp,
+      idleSeconds: options.session.idleSeconds,
+    }
+  }
+
+  function live(session: ShownSession, idleSecondsLeft: number | undefined): JudgedSession {
+    return { state: 'live', ...session, idleSecondsLeft }
+  }
+
+  function judged(session: ShownSession, judgement: Judgement): JudgedSession {
+    const { claims } = session
+    switch (judgement.state) {
+      case 'current':
+        return live(session, judgement.idleSecondsLeft)
+      case 'held':
+      case 'leased':
+      case 'successors':
+        return live(session, undefined)
+      case 'superseded':
+        reportSuperseded(claims)
+        return { state: 'none' }
+      case 'ended':
+      case 'absent':
+        return { state: 'ended', sid: claims.sid }
+      case 'unknown':
+        return ledger.rules.endOf(identityOf(claims, issuer)) === undefined
+          ? live(session, undefined)
+          : { state: 'ended', sid: claims.sid }
+    }
+  }
+
+  function reportSuperseded(claims: RefreshCookieClaims): void {
+    const doesEnd = options.onSuperseded === 'end_session'
+    logger.warn(
+      { event: 'session_superseded', security: true, subject: identityOf(claims, issuer).subjectHash, doesEnd },
+      'Replaced session cookies were shown again: copied, or restored by the browser.',
+    )
+    if (doesEnd) background.follow('end of a superseded session', end(claims.sid, 'superseded', true))
+  }
+
+  async function end(sid: string, reason: EndReason, withRule: boolean): Promise<void> {
+    const keepSeconds = options.session.absoluteSeconds
+    const attempt = async (): Promise<boolean> =>
+      (await ledger.end({ sid, reason, keepSeconds, withRule })).state === 'ended'
+    if (!(await attempt())) background.persist('end of a session', attempt)
+  }
+
+  function openSuccessors(claims: RefreshCookieClaims, blobs: readonly string[]): Generation | undefined {
+    let newest: Generation | undefined
+    for (const blob of blobs) {
+      const text = openUnder(keyOf(newest?.claims ?? claims), blob)
+      if (text === undefined) return undefined
+      const { refresh, access, id } = JSON.parse(text) as Omit<Generation, 'claims'>
+      const opened = cookies.openRefresh(refresh)
+      if (opened === undefined || opened.sid !== claims.sid) return undefined
+      newest = { claims: opened, refresh, access, id: id ?? newest?.id }
+    }
+    return newest
+  }
+
+  return {
+    open,
+    shown,
+    openSuccessors,
+    reportSuperseded,
+    end,
+
+    async judge(cookieHeader) {
+      const session = open(cookieHeader)
+      if (session === undefined) return { state: 'none' }
+      if ('expiredSid' in session) return { state: 'ended', sid: session.expiredSid }
+      return judged(session, await ledger.show(shown(session.claims, 'look', false)))
+    },
+
+    park: (claims, { refresh, access, id }) => sealUnder(keyOf(claims), JSON.stringify({ refresh, access, id })),
+
+    async newestRefreshToken(claims) {
+      const judgement = await ledger.show(shown(claims, 'look', false))
+      if (judgement.state !== 'successors') return claims.rt
+      return (openSuccessors(claims, judgement.blobs)?.claims ?? claims).rt
+    },
+  }
+}
+
+function keyOf({ k }: RefreshCookieClaims): ReturnType<typeof createSecretKey> {
+  return createSecretKey(Buffer.from(k, 'base64url'))
+}
