@@ -1,0 +1,202 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import type { SessionIdentity, ErrorCode } from '@token-handler/shared'
+import type { Dispatcher } from 'undici'
+import { awaitsContinue, endAfterDrain } from './answers.ts'
+import type { UpstreamResponse } from './response-headers.ts'
+import { ClientGoneError, hasBody, RequestBody } from './request-body.ts'
+import type { Route } from './routes.ts'
+import { codeOfUpstreamError, InvalidResponseError, isDroppedConnection } from './upstream-errors.ts'
+
+/** A request that may go to its API. */
+export interface AdmittedRequest {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  readonly route: Route
+  /** Path and query for the API. */
+  readonly sentTarget: string
+  /** Names and values in turn. */
+  readonly headers: string[]
+  readonly accessToken: string | undefined
+  /** Whose request it is; `undefined` on routes without session. */
+  readonly session: SessionIdentity | undefined
+}
+
+/** What an exchange needs of its proxy. */
+export interface ExchangeDeps {
+  readonly responseHeaders: (received: IncomingHttpHeaders, response: UpstreamResponse) => string[]
+  /** Called once when nothing was answered yet and the API gave no answer that can be passed on. */
+  readonly failed: (request: AdmittedRequest, code: ErrorCode, cause: Error) => void
+  /** Called once when an answer broke off in the middle. */
+  readonly brokeOff: (request: AdmittedRequest, cause: Error) => void
+  /** Called once at the end, however it came. */
+  readonly ended: (exchange: Exchange) => void
+}
+
+/**
+ * One request and its answer, streamed both ways with back-pressure. undici calls the methods `on…`; when either side goes
+ * away the other one is let go too.
+ */
+export class Exchange implements Dispatcher.DispatchHandler {
+  readonly #request: AdmittedRequest
+  readonly #deps: ExchangeDeps
+  #controller: Dispatcher.DispatchController | undefined
+  #body: RequestBody | undefined
+  #isWaiting = false
+  #answerBegan = false
+  #isOver = false
+  #isRepeated = false
+  #stallTimer: NodeJS.Timeout | undefined
+
+  constructor(request: AdmittedRequest, deps: ExchangeDeps) {
+    this.#request = request
+    this.#deps = deps
+    request.res.on('close', () => this.#clientClosed())
+  }
+
+  get session(): SessionIdentity | undefined {
+    return this.#request.session
+  }
+
+  start(): void {
+    const { req, res, route } = this.#request
+    if (hasBody(req)) {
+      if (awaitsContinue(req)) {
+        res.writeContinue()
+        delete req.headers.expect
+      }
+      this.#body = new RequestBody(req, route.maxBodyBytes ?? Infinity)
+    }
+    this.#dispatch()
+  }
+
+  /** Breaks the exchange off, as when its session ends. */
+  abort(reason: Error): void {
+    this.#finish()
+    this.#controller?.abort(reason)
+    this.#request.res.destroy()
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#isOver) controller.abort(new ClientGoneError())
+  }
+
+  onResponseStarted(): void {
+    this.#answerBegan = true
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number, received: IncomingHttpHeaders): void {
+    // Interim answers end here (RFC 9110 section 15.2): nobody can act on one, and 103 would bring links of the API.
+    if (status < 200 && status !== 101) return
+    if (status === 101 || status > 599) {
+      controller.abort(new InvalidResponseError(`status ${status}`))
+      return
+    }
+    this.#stopWaiting()
+    const { req, res, route, sentTarget, accessToken } = this.#request
+    const headers = this.#deps.responseHeaders(received, {
+      route,
+      sentTarget,
+      origin: req.headers.origin,
+      accessToken,
+      status,
+    })
+    // The rest of the body would be taken for the next request (RFC 9112 section 9.3).
+    if (this.#body !== undefined && !req.complete) headers.push('connection', 'close')
+    res.writeHead(status, headers)
+    process.nextTick(flushHeaders, res)
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    const { res, route } = this.#request
+    if (res.write(chunk)) return
+    controller.pause()
+    this.#stallTimer = setTimeout(() => this.abort(new ClientGoneError()), route.idleTimeoutSeconds * 1000)
+    res.once('drain', () => {
+      clearTimeout(this.#stallTimer)
+      controller.resume()
+    })
+  }
+
+  onResponseEnd(): void {
+    this.#finish()
+    const { req, res } = this.#request
+    if (this.#body === undefined || req.complete) res.end()
+    else endAfterDrain(req, res)
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
+    if (this.#isOver) return
+    if (this.#mayRepeat(error)) {
+      this.#isRepeated = true
+      this.#stopWaiting()
+      this.#dispatch()
+      return
+    }
+    this.#finish()
+    const { res } = this.#request
+    const code = codeOfUpstreamError(error, this.#answerBegan)
+    if (code === undefined) return
+    if (!res.headersSent) {
+      this.#deps.failed(this.#request, code, error)
+      return
+    }
+    // Without an end the client must not take for whole what it has. Where only the end of the connection would mark it
+    // (HTTP/1.0), that takes a reset.
+    this.#deps.brokeOff(this.#request, error)
+    if (res.req.httpVersionMinor === 0) res.socket?.resetAndDestroy()
+    else res.destroy()
+  }
+
+  #dispatch(): void {
+    const { req, route, sentTarget, headers } = this.#request
+    const { upstreamPool: upstream, responseTimeoutSeconds, idleTimeoutSeconds } = route
+    const length = req.headers['content-length']
+    this.#isWaiting = true
+    upstream.waiting++
+    upstream.pool.dispatch(
+      {
+        path: sentTarget,
+        method: req.method ?? 'GET',
+        headers: this.#body === undefined || length === undefined ? headers : [...headers, 'content-length', length],
+        body: this.#body ?? null,
+        headersTimeout: responseTimeoutSeconds * 1000,
+        bodyTimeout: idleTimeoutSeconds * 1000,
+      },
+      this,
+    )
+  }
+
+  /** Once, without a body, and only what may be repeated safely (RFC 9110 section 9.2.2). */
+  #mayRepeat(error: Error): boolean {
+    const { req } = this.#request
+    const isSafe = (req.method === 'GET' || req.method === 'HEAD') && this.#body === undefined
+    return isSafe && !this.#isRepeated && !this.#answerBegan && isDroppedConnection(error)
+  }
+
+  #clientClosed(): void {
+    if (this.#isOver) return
+    this.#finish()
+    this.#controller?.abort(new ClientGoneError())
+    this.#body?.destroy()
+  }
+
+  #stopWaiting(): void {
+    if (!this.#isWaiting) return
+    this.#isWaiting = false
+    this.#request.route.upstreamPool.waiting--
+  }
+
+  #finish(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    clearTimeout(this.#stallTimer)
+    this.#stopWaiting()
+    this.#deps.ended(this)
+  }
+}
+
+/** Headers wait for the first piece of the body when it is there already, and go alone when it is not: event streams. */
+function flushHeaders(res: ServerResponse): void {
+  if (!res.writableEnded && !res.destroyed) res.flushHeaders()
+}

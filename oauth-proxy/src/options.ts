@@ -1,0 +1,60 @@
+import type { CookieSettings } from '@token-handler/shared'
+
+/** What the OAuth Proxy serves, and whom it trusts. Durations are seconds. */
+export interface OAuthProxyOptions {
+  /** Origin under which browsers reach the proxy, such as `https://www.example.com`. */
+  readonly publicOrigin: string
+  /** Serialized origins (RFC 6454 section 6.2) of the single-page applications. */
+  readonly trustedOrigins: ReadonlySet<string>
+  readonly cookies: CookieSettings
+  readonly routes: readonly RouteOptions[]
+  /** IP addresses and CIDR blocks of the proxies in front of this one: their `X-Forwarded-For` counts. */
+  readonly trustedProxies: readonly string[]
+  /**
+   * Further request headers that an API takes for an identity and no client may send; a trailing `*` matches any end.
+   * The usual ones (`x-user`, `x-auth-*`, `remote-user` …) never pass anyway.
+   */
+  readonly identityHeaders?: readonly string[] | undefined
+  /**
+   * Most requests to one API that may wait for the beginning of their answer; one more is answered 503
+   * `upstream_overloaded`. Answers under way, such as event streams, do not count. 1,024 unless given.
+   */
+  readonly maxWaitingRequests?: number | undefined
+}
+
+export type RouteSession = 'required' | 'none'
+
+/** One public path and the API behind it; matches the path itself and everything below it, and the longest match wins. */
+export interface RouteOptions {
+  readonly path: string
+  /** Origin of the API: scheme, host and port. */
+  readonly upstream: string
+  /** Replaces `path` towards the API; without it the path goes on unchanged. */
+  readonly upstreamPath?: string | undefined
+  readonly methods: readonly string[]
+  /** `none`: no session is looked for and no bearer token is sent; the guards still apply. */
+  readonly session: RouteSession
+  /** Scopes the session must have been granted. */
+  readonly scopes: readonly string[]
+  /** ID-token claims and their accepted values; a claim that is a list needs one of them as a member. */
+  readonly claims: Readonly<Record<string, readonly (string | number | boolean)[]>>
+  /** Accepted authentication contexts; any unless given. */
+  readonly acrValues: readonly string[]
+  /** Longest time since the user authenticated. */
+  readonly maxAgeSeconds?: number | undefined
+  /** May be opened as a page of its own, such as a download. */
+  readonly navigable: boolean
+  /** May be shown in a frame. */
+  readonly embeddable: boolean
+  /** Answers carry `Content-Security-Policy: sandbox` and `X-Content-Type-Options: nosniff`. */
+  readonly sandbox: boolean
+  /** Names of other applications' cookies that the API gets. */
+  readonly forwardCookies: readonly string[]
+  /** Largest request body; bodies are streamed, so there is no limit unless given. */
+  readonly maxBodyBytes?: number | undefined
+  readonly connectTimeoutSeconds: number
+  /** Longest wait for the beginning of the answer, counted from the end of the request. */
+  readonly responseTimeoutSeconds: number
+  /** Longest silence within an answer, and longest time that a client may leave an answer unread. */
+  readonly idleTimeoutSeconds: number
+}

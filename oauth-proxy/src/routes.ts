@@ -1,0 +1,144 @@
+import type { RouteOptions } from './options.ts'
+import type { Upstream, Upstreams } from './upstreams.ts'
+
+/** A route as requests use it: everything that does not depend on the request is worked out once. */
+export interface Route extends RouteOptions {
+  readonly upstreamPool: Upstream
+  readonly allowedMethods: ReadonlySet<string>
+  /** Value of `Allow` (RFC 9110 section 10.2.1). */
+  readonly allow: string
+  readonly forwardedCookies: ReadonlySet<string>
+}
+
+interface Node {
+  readonly children: Map<string, Node>
+  /** The children's names as a server would see them that ignores case, and dots and spaces at the end of a name. */
+  readonly foldedNames: Set<string>
+  route?: Route
+}
+
+export type RouteMatch =
+  | { readonly found: 'route'; readonly route: Route }
+  /** No route: default deny. */
+  | { readonly found: 'nothing' }
+  /** A careless server would take the path for that of a longer route, with another policy. */
+  | { readonly found: 'ambiguous' }
+
+const nothing: RouteMatch = { found: 'nothing' }
+const ambiguous: RouteMatch = { found: 'ambiguous' }
+
+/** Finds the longest route whose path is the given one or a parent of it. Costs as much for a thousand routes as for ten. */
+export class RouteTable {
+  readonly #root: Node = { children: new Map(), foldedNames: new Set() }
+  readonly #matches = new Map<Route, RouteMatch>()
+
+  constructor(routes: readonly Route[]) {
+    for (const route of routes) {
+      let node = this.#root
+      for (const segment of route.path.split('/').filter((name) => name !== '')) {
+        let child = node.children.get(segment)
+        if (child === undefined) {
+          child = { children: new Map(), foldedNames: new Set() }
+          node.children.set(segment, child)
+          node.foldedNames.add(fold(segment))
+        }
+        node = child
+      }
+      if (node.route !== undefined) throw new TypeError(`two routes have the path ${route.path}`)
+      node.route = route
+      this.#matches.set(route, { found: 'route', route })
+    }
+  }
+
+  /** @param path A canonical path. */
+  match(path: string): RouteMatch {
+    let node = this.#root
+    let longest = node.route
+    let start = 1
+    while (node.children.size > 0 && start < path.length) {
+      const slash = path.indexOf('/', start)
+      const segment = slash === -1 ? path.slice(start) : path.slice(start, slash)
+      const child = node.children.get(segment)
+      if (child === undefined) {
+        if (longest !== undefined && node.foldedNames.has(fold(segment))) return ambiguous
+        break
+      }
+      node = child
+      longest = node.route ?? longest
+      if (slash === -1) break
+      start = slash + 1
+    }
+    return longest === undefined ? nothing : (this.#matches.get(longest) ?? nothing)
+  }
+
+  /**
+   * Whether a target that is not canonical starts like one of the routes. Where others answer the paths that are no
+   * route's, such a target must not become theirs.
+   */
+  claims(target: string): boolean {
+    const match = this.match(target.split('?', 1)[0] ?? '')
+    return match.found !== 'nothing'
+  }
+}
+
+function fold(segment: string): string {
+  let end = segment.length
+  for (;;) {
+    if (segment.endsWith('.', end)) end -= 1
+    else if (segment.endsWith('%20', end)) end -= 3
+    else return segment.slice(0, end).toLowerCase()
+  }
+}
+
+/** The path that the API gets for a public one: `base + rest`, so it cannot leave the configured base. */
+export function upstreamTarget({ path, upstreamPath }: RouteOptions, publicPath: string): string {
+  if (upstreamPath === undefined) return publicPath
+  const rest = publicPath.slice(path === '/' ? 0 : path.length)
+  return (upstreamPath === '/' ? rest : upstreamPath + rest) || '/'
+}
+
+/** The other way round, for addresses that the API gives; `undefined` when the path is not below its base. */
+export function publicTarget({ path, upstreamPath }: RouteOptions, sentPath: string): string | undefined {
+  if (upstreamPath === undefined) return sentPath
+  const base = upstreamPath === '/' ? '' : upstreamPath
+  if (!sentPath.startsWith(base)) return undefined
+  const rest = sentPath.slice(base.length)
+  if (rest !== '' && !rest.startsWith('/')) return undefined
+  return (path === '/' ? rest : path + rest) || '/'
+}
+
+const methodToken = /^[A-Z]+$/
+/** CONNECT asks for a tunnel; TRACE sends back what it was sent, bearer token included (RFC 9110 section 9.3.8). */
+const neverAllowed = new Set(['CONNECT', 'TRACE'])
+const routePath = /^(?:\/|(?:\/[A-Za-z0-9._~-]+)+)$/
+/** What may stand in a quoted parameter of a challenge. */
+const quotable = /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/
+
+/** @throws TypeError when a route is not as its options say. */
+export function compileRoutes(routes: readonly RouteOptions[], upstreams: Upstreams): Route[] {
+  return routes.map((options) => {
+    const problem = findProblem(options)
+    if (problem !== undefined) throw new TypeError(`route ${options.path}: ${problem}`)
+    return {
+      ...options,
+      upstreamPool: upstreams.of(options),
+      allowedMethods: new Set(options.methods),
+      allow: options.methods.join(', '),
+      forwardedCookies: new Set(options.forwardCookies),
+    }
+  })
+}
+
+function findProblem({ path, upstreamPath, methods, scopes, acrValues }: RouteOptions): string | undefined {
+  if (!isCanonical(path)) return 'the path is not canonical'
+  if (upstreamPath !== undefined && !isCanonical(upstreamPath)) return 'the upstream path is not canonical'
+  if (methods.some((method) => !methodToken.test(method) || neverAllowed.has(method))) {
+    return 'a method cannot be allowed'
+  }
+  if ([...scopes, ...acrValues].some((text) => !quotable.test(text))) return 'a scope or acr value has odd characters'
+  return undefined
+}
+
+function isCanonical(path: string): boolean {
+  return routePath.test(path) && !path.split('/').some((segment) => segment === '.' || segment === '..')
+}

@@ -1,0 +1,64 @@
+import { Pool } from 'undici'
+import type { RouteOptions } from './options.ts'
+
+/** The connections to one API, and how many requests wait there for the beginning of an answer. */
+export interface Upstream {
+  readonly pool: Pool
+  /** Scheme, host and port. */
+  readonly origin: string
+  /** Requests whose answer has not begun. */
+  waiting: number
+}
+
+/**
+ * Idle connections are closed before servers usually do it (5 s in Node), so that a request rarely meets one that is
+ * closing; undici also heeds what the server says in `Keep-Alive`.
+ */
+const keepAliveMs = 4_000
+
+/** All connections to APIs. Routes with the same origin and connect timeout share theirs. */
+export class Upstreams {
+  readonly #upstreams = new Map<string, Upstream>()
+
+  /** @throws TypeError when `upstream` is more or less than an http or https origin. */
+  of({ upstream, connectTimeoutSeconds }: RouteOptions): Upstream {
+    const { origin, protocol, href } = new URL(upstream)
+    if (!/^https?:$/.test(protocol) || href !== `${origin}/`) {
+      throw new TypeError('upstream must be an http or https origin: scheme, host and port only')
+    }
+    const key = `${origin} ${connectTimeoutSeconds}`
+    const known = this.#upstreams.get(key)
+    if (known !== undefined) return known
+    const created: Upstream = { pool: openPool(origin, connectTimeoutSeconds), origin, waiting: 0 }
+    this.#upstreams.set(key, created)
+    return created
+  }
+
+  /** Lets running requests end for a while, then cuts what is left. */
+  async close(graceMs: number): Promise<void> {
+    await Promise.all([...this.#upstreams.values()].map(({ pool }) => closePool(pool, graceMs)))
+  }
+}
+
+/**
+ * The number of connections has no cap, for an event stream keeps one each for hours: with a cap, streams would end up
+ * holding all of them and requests would wait for ever. What is bounded is the number of requests without an answer.
+ */
+function openPool(origin: string, connectTimeoutSeconds: number): Pool {
+  return new Pool(origin, {
+    connections: null,
+    pipelining: 1,
+    allowH2: false,
+    keepAliveTimeout: keepAliveMs,
+    connect: { timeout: connectTimeoutSeconds * 1000 },
+  })
+}
+
+async function closePool(pool: Pool, graceMs: number): Promise<void> {
+  const timer = setTimeout(() => void pool.destroy(), graceMs)
+  try {
+    await pool.close()
+  } finally {
+    clearTimeout(timer)
+  }
+}

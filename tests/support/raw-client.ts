@@ -1,0 +1,92 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { dechunk, findMessageEnd, headerList, headLines, type HeaderLine } from './http-message.ts'
+import { until } from './until.ts'
+
+/** An answer as the client got it, to the byte. */
+export interface RawAnswer {
+  readonly status: number
+  readonly headers: readonly HeaderLine[]
+  /** All values of one header, by its lower-case name. */
+  values(name: string): string[]
+  /** The content, without chunk lines. */
+  readonly body: string
+  json(): { code?: string; message?: string }
+  readonly raw: string
+}
+
+/** A client on a bare TCP socket: it sends what it is told and understands an answer no more than it must. */
+export interface RawClient {
+  readonly socket: Socket
+  /** Everything that came and was not read as an answer yet. */
+  received: string
+  isClosed: boolean
+  send(bytes: string): void
+  /** The next answer, once it is whole. Interim answers (1xx) are answers too. */
+  answer(options?: { method?: string }): Promise<RawAnswer>
+  /** Waits until the other side has closed the connection. */
+  closed(): Promise<void>
+  destroy(): void
+}
+
+export async function openClient(port: number): Promise<RawClient> {
+  const socket = connect(port, '127.0.0.1')
+  const client: RawClient = {
+    socket,
+    received: '',
+    isClosed: false,
+    send: (bytes) => void socket.write(bytes, 'latin1'),
+    async answer({ method = 'GET' } = {}) {
+      const end = () => {
+        const status = Number(client.received.slice(9, 12))
+        const hasNoBody = method === 'HEAD' || status < 200 || status === 204 || status === 304
+        return findMessageEnd(client.received, { hasNoBody, untilClose: true })
+      }
+      await until('an answer', () => end() !== undefined || client.isClosed)
+      const length = end() ?? client.received.length
+      const raw = client.received.slice(0, length)
+      client.received = client.received.slice(length)
+      return parseAnswer(raw)
+    },
+    closed: () => until('the end of the connection', () => client.isClosed),
+    destroy: () => void socket.destroy(),
+  }
+  socket.on('data', (chunk: Buffer) => (client.received += chunk.toString('latin1')))
+  socket.on('error', () => {})
+  socket.on('close', () => (client.isClosed = true))
+  await once(socket, 'connect')
+  return client
+}
+
+/** Sends bytes on a connection of their own and reads one answer. */
+export async function exchange(port: number, bytes: string, options?: { method?: string }): Promise<RawAnswer> {
+  const client = await openClient(port)
+  try {
+    client.send(bytes)
+    return await client.answer(options)
+  } finally {
+    client.destroy()
+  }
+}
+
+/** A request without body, as bytes; lines end as they must. */
+export function rawRequest(requestLine: string, headers: readonly string[], body = ''): string {
+  return [`${requestLine} HTTP/1.1`, ...headers, '', body].join('\r\n')
+}
+
+function parseAnswer(raw: string): RawAnswer {
+  const [statusLine = '', ...lines] = headLines(raw)
+  const headers = headerList(lines)
+  const values = (name: string): string[] =>
+    headers.filter(([found]) => found.toLowerCase() === name).map(([, value]) => value)
+  const content = raw.slice(raw.indexOf('\r\n\r\n') + 4)
+  const body = values('transfer-encoding').includes('chunked') ? dechunk(content) : content
+  return {
+    status: Number(statusLine.split(' ')[1]),
+    headers,
+    values,
+    body,
+    json: () => JSON.parse(body) as { code?: string; message?: string },
+    raw,
+  }
+}
