@@ -40,32 +40,60 @@ export interface ErrorFields {
 }
 
 const longestMessage = 300
-/** Anything long and dense enough to be a token, a code or a key. */
-const secretShapes = /[A-Za-z0-9_-]{20,}(?:\.[A-Za-z0-9_-]*)*/g
-const oauthErrorCode = /^[\x20-\x21\x23-\x5B\x5D-\x7E]{1,60}$/
+const codeFormat = /^(?:[A-Z][A-Z0-9_]{0,60}|[a-z][a-z_]{0,60})$/
 
-/** Describes an error for the log. Causes are followed three deep; bodies and responses that errors carry are left out. */
+/**
+ * Describes an error for the log. Causes are followed three deep. Libraries quote in messages what they received, and hang
+ * bodies, parameters and responses on errors: the first is cut out, the second is left out.
+ */
 export function describeError(error: unknown, depth = 0): ErrorFields {
-  if (!types.isNativeError(error)) return { type: typeof error, message: redact(String(error)) }
+  if (!types.isNativeError(error)) return describeOther(error)
   const { code, error: oauthError, status } = error as { code?: unknown; error?: unknown; status?: unknown }
   return {
     type: error.name,
-    message: redact(error.message),
-    ...(typeof code === 'string' ? { code } : {}),
-    ...(typeof oauthError === 'string' && oauthErrorCode.test(oauthError) ? { oauthError } : {}),
+    message: redactMessage(error),
+    ...(isCode(code) ? { code } : {}),
+    ...(isCode(oauthError) ? { oauthError } : {}),
     ...(typeof status === 'number' ? { status } : {}),
-    ...(depth === 0 && error.stack !== undefined ? { stack: stackFrames(error.stack) } : {}),
+    ...(depth === 0 && error.stack !== undefined ? { stack: stackFrames(error.stack, error.message) } : {}),
     ...(error.cause !== undefined && depth < 3 ? { cause: describeError(error.cause, depth + 1) } : {}),
   }
 }
 
+function describeOther(value: unknown): ErrorFields {
+  if (typeof value === 'string') return { type: 'string', message: redact(value) }
+  const type = typeof value === 'object' && value !== null ? value.constructor?.name : undefined
+  return { type: type ?? typeof value, message: 'not an error' }
+}
+
+function isCode(value: unknown): value is string {
+  return typeof value === 'string' && codeFormat.test(value)
+}
+
+function redactMessage({ name, message }: Error): string {
+  // JSON.parse quotes the text that it could not read, and that is a token response as often as not.
+  return name === 'SyntaxError' ? message.slice(0, longestMessage).replace(/["'`].*/su, '[redacted]') : redact(message)
+}
+
 function redact(text: string): string {
-  return text.slice(0, longestMessage).replace(secretShapes, '[redacted]')
+  return (
+    text
+      .slice(0, longestMessage)
+      // Quoted text, unless it reads like the name of a parameter.
+      .replace(/"[^"]*(?:"|$)/g, (quoted) => (/^"[a-z_]{1,40}"$/.test(quoted) ? quoted : '"[redacted]"'))
+      // Query, fragment and user information of URLs.
+      .replace(/[?#][^\s"]*/g, '?[redacted]')
+      .replace(/\/\/[^\s/@]*@/g, '//[redacted]@')
+      // Anything long and dense enough to be a token, a code or a key, with all that hangs on it.
+      .replace(/(?:[\w+%~-]+[./])*[\w+%~-]{20,}(?:[./=][\w+%~-]*)*/g, '[redacted]')
+  )
 }
 
 /** The frames without the first lines, which repeat the message. */
-function stackFrames(stack: string): string {
-  return stack
+function stackFrames(stack: string, message: string): string {
+  const frames =
+    message !== '' && stack.includes(message) ? stack.slice(stack.indexOf(message) + message.length) : stack
+  return frames
     .split('\n')
     .filter((line) => line.startsWith('    at '))
     .slice(0, 12)
