@@ -1,11 +1,14 @@
-import { once } from 'node:events'
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { mkdtempSync, rmSync } from 'node:fs'
+import type { RequestListener, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { fixedKeys, startTokenHandler, type RunningTokenHandler } from '@token-handler/cli'
-import { serverOptions } from '@token-handler/oauth-proxy'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createSpaHandler, fixedKeys, startTokenHandler, type RunningTokenHandler } from '@token-handler/cli'
+import { hardenServer } from '@token-handler/oauth-proxy'
 import { checkConfig, generateKeyFile, type Clock, type ConfigInput, type Logger } from '@token-handler/shared'
-import { startExampleApi } from './api/server.ts'
+import { startExampleApi, type ExampleApi } from './api/server.ts'
 import { startAuthorizationServer, type AuthorizationServer } from './authorization-server/server.ts'
+import { openTopology, type Topology, type TopologyName } from './topology.ts'
 
 export interface DemoOptions {
   /** Ports; 0 takes a free one. */
@@ -14,7 +17,16 @@ export interface DemoOptions {
     readonly authorizationServer: number
     readonly api: number
     readonly admin: number
+    /** Agent and proxy in the `cross-origin` topology. Default 0. */
+    readonly gateway?: number
   }
+  /**
+   * `same-origin` (default): SPA, agent and proxy on `http://localhost`. `cross-origin`: the SPA on
+   * `https://www.example.localhost`, agent and proxy on `https://api.example.localhost`, which is the same site.
+   */
+  readonly topology?: TopologyName
+  /** Where the certificates of `cross-origin` are kept. Default: a folder that lives as long as the demo. */
+  readonly certificateFolder?: string
   /** The SPA: a built folder, or a handler such as Vite's development server. */
   readonly spa: { readonly root: string } | { readonly handler: (server: Server) => Promise<RequestListener> }
   readonly logger: Logger
@@ -22,13 +34,19 @@ export interface DemoOptions {
   /** Changes to the demo's configuration. */
   readonly configure?: (config: ConfigInput) => ConfigInput
   readonly accessTokenLifetimeSeconds?: number
+  /** `aud` of the access tokens, an absolute URI; a long one makes long tokens. */
+  readonly apiAudience?: string
 }
 
 export interface Demo {
   /** Where the browser goes, such as `http://localhost:3000`. */
   readonly url: string
+  /** Origin of agent and proxy; `url` unless the topology is `cross-origin`. */
+  readonly backendUrl: string
+  /** PEM file of the authority that browsers must trust, in the `cross-origin` topology. */
+  readonly authorityFile: string | undefined
   readonly authorizationServer: AuthorizationServer
-  readonly api: Awaited<ReturnType<typeof startExampleApi>>
+  readonly api: ExampleApi
   readonly tokenHandler: RunningTokenHandler
   readonly adminUrl: string
   close(): Promise<void>
@@ -39,21 +57,19 @@ export interface Demo {
  * another site (127.0.0.1, not localhost), so that the redirect back is cross-site as in life. Keys and client secrets
  * are made at each start.
  */
-export async function startDemo({
-  ports,
-  spa,
-  logger,
-  clock,
-  configure,
-  accessTokenLifetimeSeconds,
-}: DemoOptions): Promise<Demo> {
-  // The public port is part of the redirect URI, so it must be known before the authorization server starts.
-  const server = createServer(serverOptions)
-  await listen(server, ports.web, '127.0.0.1')
-  const url = `http://localhost:${(server.address() as AddressInfo).port}`
-  const opened: { close(): Promise<void> }[] = [{ close: () => closeServer(server) }]
+export async function startDemo(options: DemoOptions): Promise<Demo> {
+  const { ports, logger, clock, accessTokenLifetimeSeconds, apiAudience = 'https://api.example.com' } = options
+  const scratch = mkdtempSync(join(tmpdir(), 'token-handler-demo-'))
+  const opened: { close(): unknown }[] = [{ close: () => rmSync(scratch, { recursive: true }) }]
   try {
-    const apiAudience = 'https://api.example.com'
+    const topology = await openTopology({
+      name: options.topology ?? 'same-origin',
+      ports: { web: ports.web, gateway: ports.gateway ?? 0 },
+      certificateFolder: options.certificateFolder ?? scratch,
+      logger,
+    })
+    opened.push(topology)
+    const { spaOrigin: url, backendOrigin: backendUrl } = topology
     const authorizationServer = await startAuthorizationServer({
       port: ports.authorizationServer,
       clients: { redirectUris: [`${url}/callback`], postLogoutRedirectUris: [`${url}/`] },
@@ -70,42 +86,32 @@ export async function startDemo({
     })
     opened.push(api)
 
-    const { clientId, clientSecret } = authorizationServer.clients.secret
+    const isOneServer = topology.spaServer === topology.backendServer
     const input: ConfigInput = {
-      public_url: url,
-      admin: { port: ports.admin },
-      shutdown_seconds: 1,
-      authorization_server: {
-        issuer: authorizationServer.issuer,
-        client_id: clientId,
-        client_authentication: { method: 'client_secret_basic', client_secret: clientSecret },
-        redirect_uri: `${url}/callback`,
-        post_logout_redirect_uri: `${url}/`,
-        scope: 'openid profile email orders:read orders:write',
-      },
-      agent: { detailed_errors: true },
-      keys: { file: '(made at each start)' },
-      proxy: {
-        routes: [
-          { path: '/api/orders', upstream: api.url, methods: ['GET', 'HEAD', 'POST'], scopes: ['orders:read'] },
-          { path: '/api/me', upstream: api.url, methods: ['GET', 'HEAD'] },
-        ],
-      },
-      ...('root' in spa ? { spa } : {}),
+      ...demoConfig(topology, { authorizationServer, api, adminPort: ports.admin }),
+      ...(isOneServer && 'root' in options.spa ? { spa: options.spa } : {}),
     }
-    const config = checkConfig(configure?.(input) ?? input)
+    const config = checkConfig(options.configure?.(input) ?? input)
+    const spa = input.spa === undefined ? await spaHandler(options.spa, topology) : undefined
+    if (spa !== undefined && !isOneServer) {
+      hardenServer(topology.spaServer)
+      topology.spaServer.on('request', spa)
+    }
+    const { issuer, client_id: clientId } = config.authorization_server
     const tokenHandler = await startTokenHandler({
       config,
-      keys: fixedKeys(generateKeyFile(new Date()), { issuer: config.authorization_server.issuer, clientId }),
+      keys: fixedKeys(generateKeyFile(new Date()), { issuer, clientId }),
       logger,
-      server,
+      server: topology.backendServer,
       ...(clock === undefined ? {} : { clock }),
-      ...('handler' in spa ? { spa: await spa.handler(server) } : {}),
+      ...(spa !== undefined && isOneServer ? { spa } : {}),
     })
-    opened[0] = tokenHandler
+    opened.push(tokenHandler)
     const admin = tokenHandler.adminServer?.address() as AddressInfo
     return {
       url,
+      backendUrl,
+      authorityFile: topology.authorityFile,
       authorizationServer,
       api,
       tokenHandler,
@@ -118,18 +124,54 @@ export async function startDemo({
   }
 }
 
-async function closeAll(opened: readonly { close(): Promise<void> }[]): Promise<void> {
-  await Promise.all(opened.map((part) => part.close()))
+function demoConfig(
+  { spaOrigin, backendOrigin }: Topology,
+  {
+    authorizationServer,
+    api,
+    adminPort,
+  }: { authorizationServer: AuthorizationServer; api: ExampleApi; adminPort: number },
+): ConfigInput {
+  const { clientId, clientSecret } = authorizationServer.clients.secret
+  return {
+    public_url: backendOrigin,
+    trusted_origins: [spaOrigin],
+    admin: { port: adminPort },
+    shutdown_seconds: 1,
+    authorization_server: {
+      issuer: authorizationServer.issuer,
+      client_id: clientId,
+      client_authentication: { method: 'client_secret_basic', client_secret: clientSecret },
+      redirect_uri: `${spaOrigin}/callback`,
+      post_logout_redirect_uri: `${spaOrigin}/`,
+      scope: 'openid profile email orders:read orders:write',
+    },
+    agent: { detailed_errors: true },
+    keys: { file: '(made at each start)' },
+    proxy: {
+      routes: [
+        { path: '/api/orders', upstream: api.url, methods: ['GET', 'HEAD', 'POST'], scopes: ['orders:read'] },
+        { path: '/api/me', upstream: api.url, methods: ['GET', 'HEAD'] },
+      ],
+    },
+  }
 }
 
-async function listen(server: Server, port: number, host: string): Promise<void> {
-  server.listen(port, host)
-  await once(server, 'listening')
+async function spaHandler(
+  spa: DemoOptions['spa'],
+  { spaOrigin, backendOrigin, spaServer }: Topology,
+): Promise<RequestListener> {
+  if ('handler' in spa) return spa.handler(spaServer)
+  return createSpaHandler({
+    root: spa.root,
+    origin: spaOrigin,
+    callbackPath: '/callback',
+    connectOrigins: [backendOrigin],
+    agentUrl: `${backendOrigin}/oauth-agent`,
+  })
 }
 
-async function closeServer(server: Server): Promise<void> {
-  const closed = once(server, 'close')
-  server.close()
-  server.closeAllConnections()
-  await closed
+/** The last first: what is asked goes before what answers. */
+async function closeAll(opened: readonly { close(): unknown }[]): Promise<void> {
+  for (const part of opened.toReversed()) await part.close()
 }

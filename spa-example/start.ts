@@ -1,19 +1,25 @@
 import { createServer as createProbe, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { RequestListener } from 'node:http'
 import { createLogger } from '@token-handler/shared'
 import { build, createServer as createVite } from 'vite'
-import { startDemo, type DemoOptions } from './demo.ts'
+import { startDemo, type Demo, type DemoOptions } from './demo.ts'
 
 const webFolder = join(import.meta.dirname, 'web')
 const isDevelopment = process.argv.includes('--dev')
+/** SPA and agent on two hosts of one site, with TLS; Safari keeps Secure cookies nowhere else. */
+const isHttps = process.argv.includes('--https')
+/** Kept between starts, so that the authority is imported once. Its private key is not there, nor anywhere. */
+const certificateFolder = join(tmpdir(), `token-handler-certificates-${process.getuid?.() ?? 0}`)
 
 const portVariables = {
   web: { variable: 'TH_PORT', fallback: 3000, host: '127.0.0.1' },
   authorizationServer: { variable: 'TH_AS_PORT', fallback: 3100, host: '127.0.0.1' },
   api: { variable: 'TH_API_PORT', fallback: 3200, host: '127.0.0.1' },
   admin: { variable: 'TH_ADMIN_PORT', fallback: 3001, host: '127.0.0.1' },
-} as const
+  ...(isHttps ? { gateway: { variable: 'TH_GATEWAY_PORT', fallback: 3443, host: '127.0.0.1' } } : {}),
+} as const satisfies Record<string, { variable: string; fallback: number; host: string }>
 
 /** What stops the start and what to do about it; shown without a stack. */
 class StartProblem extends Error {}
@@ -32,7 +38,7 @@ function readPorts(): DemoOptions['ports'] {
 async function refuseTakenPorts(ports: DemoOptions['ports']): Promise<void> {
   const taken: string[] = []
   for (const [name, { variable, host }] of Object.entries(portVariables)) {
-    const port = ports[name as keyof typeof ports]
+    const port = ports[name as keyof typeof ports] ?? 0
     if (!(await isFree(port, host)))
       taken.push(`port ${port} on ${host} is taken; choose another with ${variable}=PORT`)
   }
@@ -68,25 +74,52 @@ async function developedSpa(server: Server): Promise<RequestListener> {
   }
 }
 
+/** How a browser comes to trust the demo's certificate; shown where there is one. */
+function trustAdvice(authorityFile: string): string {
+  return `
+  The browser must trust the demo's authority once. Its private key was thrown away after it signed this one certificate.
+
+    ${authorityFile}
+
+    Linux, Chrome    certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n token-handler-demo -i ${authorityFile}
+    macOS            security add-trusted-cert -k ~/Library/Keychains/login.keychain-db ${authorityFile}
+    Windows          certutil -user -addstore Root ${authorityFile}
+    Firefox          Settings, Privacy & Security, View Certificates, Authorities, Import
+
+  Safari also needs a line in /etc/hosts: 127.0.0.1 www.example.localhost api.example.localhost
+`
+}
+
+function banner(demo: Demo, seconds: string): string {
+  const addresses = isHttps
+    ? `    SPA                     ${demo.url}
+    Agent and proxy         ${demo.backendUrl}  (/oauth-agent  /api)`
+    : `    SPA, agent and proxy    ${demo.url}            (/  /oauth-agent  /api)`
+  return `
+  Token Handler demo, ready in ${seconds} s
+
+${addresses}
+    Authorization server    ${demo.authorizationServer.issuer}
+    Example API             ${demo.api.url}
+    Admin                   ${demo.adminUrl}/readyz
+${demo.authorityFile === undefined ? '' : trustAdvice(demo.authorityFile)}
+  Sign in as demo with the password demo. Ctrl-C stops everything.
+`
+}
+
 try {
+  if (isHttps && isDevelopment) throw new StartProblem('--https shows the built SPA; start without --dev')
   const ports = readPorts()
   await refuseTakenPorts(ports)
   const startedAt = performance.now()
   const demo = await startDemo({
     ports,
+    topology: isHttps ? 'cross-origin' : 'same-origin',
+    certificateFolder,
     spa: isDevelopment ? { handler: developedSpa } : await builtSpa(),
     logger: createLogger('warn'),
   })
-  console.log(`
-  Token Handler demo, ready in ${((performance.now() - startedAt) / 1000).toFixed(1)} s
-
-    SPA, agent and proxy    ${demo.url}            (/  /oauth-agent  /api)
-    Authorization server    ${demo.authorizationServer.issuer}
-    Example API             ${demo.api.url}
-    Admin                   ${demo.adminUrl}/readyz
-
-    Sign in as demo with the password demo. Ctrl-C stops everything.
-`)
+  console.log(banner(demo, ((performance.now() - startedAt) / 1000).toFixed(1)))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => void demo.close().finally(() => process.exit(0)))
   }

@@ -11,15 +11,21 @@ export interface SpaOptions {
   readonly origin: string
   /** Other origins that the SPA may call: agent and proxy, where they are not on its own. */
   readonly connectOrigins: readonly string[]
+  /**
+   * Base URL of the OAuth Agent where it is not on the SPA's own origin. The pages carry it as `data-agent-url` of their
+   * root element, so that one build serves every environment.
+   */
+  readonly agentUrl?: string | undefined
 }
 
 /**
  * Serves a built SPA. Nothing here depends on a cookie: the page is public, what it shows comes from the APIs.
  * @throws Error (ENOENT) when the folder has no index.html or no callback.html.
  */
-export function createSpaHandler({ root, origin, callbackPath, connectOrigins }: SpaOptions): Express {
-  const index = readFileSync(join(root, 'index.html'), 'utf8')
-  const callback = readFileSync(join(root, 'callback.html'), 'utf8')
+export function createSpaHandler({ root, origin, callbackPath, connectOrigins, agentUrl }: SpaOptions): Express {
+  const readPage = (name: string): string => withAgentUrl(readFileSync(join(root, name), 'utf8'), agentUrl)
+  const index = readPage('index.html')
+  const callback = readPage('callback.html')
   const connect = ["'self'", ...connectOrigins].join(' ')
   const app = express()
   app.disable('x-powered-by')
@@ -30,11 +36,17 @@ export function createSpaHandler({ root, origin, callbackPath, connectOrigins }:
     res.setHeader('Referrer-Policy', 'no-referrer')
     res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
     res.setHeader('Cross-Origin-Resource-Policy', 'same-origin')
+    if (origin.startsWith('https:')) res.setHeader('Strict-Transport-Security', `max-age=${hstsSeconds}`)
     next()
   })
   // A document of its own: injected script of the app can open it in a popup or frame, but neither read its address nor
   // make it run anything else (docs/decisions/0003).
-  app.get(callbackPath, (_req, res) => sendPage(res, callback, callbackPolicy(callback, origin, connect)))
+  app.get([callbackPath, '/callback.html'], (_req, res) => {
+    // Its address holds a code: no cache may keep an entry under it.
+    res.setHeader('Cache-Control', 'no-store')
+    sendPage(res, callback, callbackPolicy(callback, origin, connect))
+  })
+  app.get('/index.html', (_req, res) => sendIndex(res))
   app.use(
     express.static(root, {
       index: false,
@@ -48,7 +60,7 @@ export function createSpaHandler({ root, origin, callbackPath, connectOrigins }:
     }),
   )
   // Deep links: every path without a file extension is the app's.
-  app.get(/^\/[^.]*$/, (_req, res) => sendPage(res, index, appPolicy(connect)))
+  app.get(/^\/[^.]*$/, (_req, res) => sendIndex(res))
   app.use((_req, res) => {
     res.statusCode = 404
     res.setHeader('Content-Type', 'application/json')
@@ -56,11 +68,27 @@ export function createSpaHandler({ root, origin, callbackPath, connectOrigins }:
     res.end(JSON.stringify({ code: 'not_found', message: 'There is nothing here.' }))
   })
   return app
+
+  function sendIndex(res: Response): void {
+    res.setHeader('Cache-Control', 'no-cache')
+    sendPage(res, index, appPolicy(connect))
+  }
+}
+
+/** Two years, as is usual (RFC 6797 section 6.1.1). */
+const hstsSeconds = 63_072_000
+
+/** Writes the agent's base URL on the root element, in place of one that is there. */
+export function withAgentUrl(html: string, agentUrl: string | undefined): string {
+  if (agentUrl === undefined) return html
+  const attribute = ` data-agent-url="${agentUrl.replaceAll('&', '&amp;').replaceAll('"', '&quot;')}"`
+  return html.replace(/<html\b([^>]*)>/i, (_tag, rest: string) => {
+    return `<html${rest.replace(/\s+data-agent-url="[^"]*"/, '')}${attribute}>`
+  })
 }
 
 function sendPage(res: Response, html: string, policy: string): void {
   res.setHeader('Content-Security-Policy', policy)
-  res.setHeader('Cache-Control', 'no-cache')
   res.setHeader('Content-Type', 'text/html; charset=utf-8')
   res.end(html)
 }

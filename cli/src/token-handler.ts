@@ -17,6 +17,7 @@ import type { KeyRingSource } from './key-ring-file.ts'
 import { createPublicServer } from './public-server.ts'
 import { agentOptionsOf, proxyOptionsOf, trustedOriginsOf } from './service-options.ts'
 import { createSpaHandler } from './spa.ts'
+import { createSpaDevServer, type SpaDevServer } from './spa-dev-server.ts'
 
 export interface TokenHandlerDeps {
   readonly config: Config
@@ -54,7 +55,8 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
     only === 'agent'
       ? undefined
       : createOAuthProxy({ options: proxyOptionsOf(config), sealer, rules: ledger.rules, clock, logger })
-  const spa = deps.spa ?? configuredSpa(config, configFile)
+  const devServer = configuredDevServer(config, logger)
+  const spa = deps.spa ?? devServer?.handle ?? configuredSpa(config, configFile)
 
   const server = deps.server ?? createPublicServer(config.listen, { configFile, options: serverOptions, logger })
   hardenServer(server)
@@ -62,8 +64,11 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
     'request',
     dispatch({ agent, proxy, spa, agentPath: config.cookies.agent_path, apiPath: config.cookies.access_token_path }),
   )
+  const ours = [config.cookies.agent_path, config.cookies.access_token_path]
   server.on('upgrade', (req: IncomingMessage, socket, head: Buffer) => {
-    if (proxy === undefined) socket.destroy()
+    const isOurs = ours.some((path) => isUnder(req.url ?? '', path))
+    if (devServer !== undefined && !isOurs) devServer.upgrade(req, socket, head)
+    else if (proxy === undefined) socket.destroy()
     else proxy.upgrade(req, socket, head)
   })
 
@@ -129,13 +134,23 @@ function isUnder(target: string, path: string): boolean {
 }
 
 function configuredSpa(config: Config, configFile: string): RequestListener | undefined {
-  if (config.spa === undefined) return undefined
+  if (config.spa === undefined || !('root' in config.spa)) return undefined
   return createSpaHandler({
     root: resolve(dirname(configFile), config.spa.root),
     origin: config.public_url,
-    callbackPath: new URL(config.authorization_server.redirect_uri).pathname,
+    callbackPath: callbackPathOf(config),
     connectOrigins: [...trustedOriginsOf(config)].filter((origin) => origin !== config.public_url),
   })
+}
+
+function configuredDevServer(config: Config, logger: Logger): SpaDevServer | undefined {
+  if (config.spa === undefined || !('dev_server' in config.spa)) return undefined
+  const { public_url: publicOrigin, spa } = config
+  return createSpaDevServer({ target: spa.dev_server, publicOrigin, callbackPath: callbackPathOf(config), logger })
+}
+
+function callbackPathOf({ authorization_server: { redirect_uri } }: Config): string {
+  return new URL(redirect_uri).pathname
 }
 
 async function listen(server: Server, { host, port }: { host: string; port: number }): Promise<void> {

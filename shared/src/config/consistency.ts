@@ -11,6 +11,7 @@ export function findContradictions(config: Config, only: 'agent' | 'proxy' | und
     ...checkRoutes(config),
     ...checkTimes(config),
     ...checkListeners(config),
+    ...checkSpa(config),
   ]
 }
 
@@ -108,6 +109,16 @@ function checkTimes({ session, authorization_server }: Config): ConfigProblem[] 
 function checkListeners({ listen, admin }: Config): ConfigProblem[] {
   return admin !== undefined && admin.port !== 0 && admin.port === listen.port
     ? [{ path: 'admin.port', message: 'must differ from listen.port: the admin listener is never public' }]
+    : []
+}
+
+function checkSpa({ spa, public_url, listen }: Config): ConfigProblem[] {
+  if (spa === undefined || 'root' in spa) return []
+  const path = 'spa.dev_server'
+  const { hostname, host } = new URL(spa.dev_server)
+  if (!isLoopback(hostname)) return [{ path, message: 'must be on this machine: what it sends runs in the SPA' }]
+  return host === new URL(public_url).host || host === `${listen.host}:${listen.port}`
+    ? [{ path, message: 'points at this server itself' }]
     : []
 }
 

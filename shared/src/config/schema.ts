@@ -204,6 +204,62 @@ const proxy = z
   })
   .prefault({})
 
+const spa = z
+  .union(
+    [
+      z.strictObject({
+        root: z.string().min(1).describe('Folder of the built SPA, with index.html and callback.html.'),
+      }),
+      z.strictObject({
+        dev_server: origin.describe('Development server on this machine, such as http://localhost:5173 for Vite.'),
+      }),
+    ],
+    { error: 'takes either root (a folder) or dev_server (an origin on this machine)' },
+  )
+  .describe('Serves the SPA at /, besides agent and proxy.')
+
+const onLedgerLoss = z
+  .enum(['adopt', 'end_all'])
+  .default('adopt')
+  .describe('After the store lost its records: adopt goes on with what the cookies say, end_all ends every session.')
+
+const ledger = z
+  .discriminatedUnion('type', [
+    z.strictObject({
+      type: z.literal('sqlite').describe('All processes of one machine share one file.'),
+      file: z
+        .string()
+        .min(1)
+        .default('./token-handler.db')
+        .describe('Path on a disk of this machine; made if absent, readable by its owner only.'),
+      on_ledger_loss: onLedgerLoss,
+    }),
+    z.strictObject({
+      type: z.literal('redis').describe('Redis 6 or newer, or Valkey, for any number of machines.'),
+      url: z
+        .string()
+        .refine((text) => URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol), {
+          error: 'must be a redis or rediss URL',
+        })
+        .describe('rediss://user:password@host:port/database; rediss is TLS. Use ${ENV_VARIABLE} or file:PATH.'),
+      key_prefix: z
+        .string()
+        .regex(/^[A-Za-z0-9._:-]{1,64}$/, 'must be 1 to 64 letters, digits, dots, colons, dashes or underscores')
+        .default('token-handler')
+        .describe('All keys start with {key_prefix}: and so lie in one slot of a cluster.'),
+      ca_file: z.string().min(1).optional().describe('PEM of the authority that signed the TLS certificate.'),
+      on_ledger_loss: onLedgerLoss,
+    }),
+    z.strictObject({
+      type: z.literal('memory').describe('One process, for tests and trials: a restart forgets everything.'),
+    }),
+    z.strictObject({
+      type: z.literal('none').describe('No ledger: docs/sessions.md tells what does not hold then.'),
+    }),
+  ])
+  .prefault({ type: 'sqlite' })
+  .describe('Where sessions are recorded; never holds a readable token.')
+
 export const configSchema = z
   .strictObject({
     public_url: origin.describe('Origin under which browsers reach agent and proxy.'),
@@ -216,9 +272,9 @@ export const configSchema = z
     cookies,
     session,
     keys: z.strictObject({ file: z.string().min(1).describe('Key file, made by `token-handler keys generate`.') }),
-    ledger: z.strictObject({ type: z.literal('memory').default('memory') }).prefault({}),
+    ledger,
     proxy,
-    spa: z.strictObject({ root: z.string().min(1).describe('Folder of the built SPA, served at /.') }).optional(),
+    spa: spa.optional(),
     log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info') }).prefault({}),
   })
   .describe('Configuration of the Token Handler')

@@ -1,3 +1,4 @@
 import { runCallbackPage } from '@token-handler/client/callback-page'
 
-await runCallbackPage()
+const { agentUrl } = document.documentElement.dataset
+await runCallbackPage(agentUrl === undefined ? {} : { agentUrl })

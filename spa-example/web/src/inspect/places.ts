@@ -1,4 +1,4 @@
-import { client } from '../session.ts'
+import { backendUrl, client } from '../session.ts'
 import { readCaches, readDatabases, readStorage } from './storage.ts'
 
 /** A place where a script could look for a token. */
@@ -32,7 +32,7 @@ export const PLACES: readonly Place[] = [
     id: 'set-cookie',
     name: 'Set-Cookie headers',
     how: 'headers.getSetCookie()',
-    read: async () => (await client.fetch('/oauth-agent/session')).headers.getSetCookie().join('\n'),
+    read: async () => (await client.fetch(backendUrl('/oauth-agent/session'))).headers.getSetCookie().join('\n'),
   },
   {
     id: 'address',
@@ -60,7 +60,7 @@ export const PLACES: readonly Place[] = [
 /** Headers and body of an answer, as script is given them. */
 function answerOf(id: string, name: string, path: string): Place {
   const read = async (): Promise<string> => {
-    const response = await client.fetch(path)
+    const response = await client.fetch(backendUrl(path))
     const headers = [...response.headers].map(([header, value]) => `${header}: ${value}`)
     return [`${response.status}`, ...headers, '', await response.text()].join('\n')
   }

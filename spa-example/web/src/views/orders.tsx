@@ -2,7 +2,7 @@ import { useCallback, useEffect, useState, type ReactNode, type SubmitEvent } fr
 import { LoginButton } from '../parts/login-button.tsx'
 import { useProblem } from '../problem-context.ts'
 import { readAnswer } from '../problems.ts'
-import { client } from '../session.ts'
+import { backendUrl, client } from '../session.ts'
 
 interface Order {
   readonly id: number
@@ -21,7 +21,7 @@ export function Orders({ isLoggedIn }: { readonly isLoggedIn: boolean }): ReactN
   const load = useCallback(
     () =>
       attempt(async () => {
-        const answer = (await readAnswer(await client.fetch('/api/orders'))) as { orders: readonly Order[] }
+        const answer = (await readAnswer(await client.fetch(backendUrl('/api/orders')))) as { orders: readonly Order[] }
         setOrders(answer.orders)
       }),
     [attempt],
@@ -37,7 +37,7 @@ export function Orders({ isLoggedIn }: { readonly isLoggedIn: boolean }): ReactN
     const body = JSON.stringify({ item, quantity: Number(quantity) })
     const headers = { 'content-type': 'application/json' }
     const placed = await attempt(async () => {
-      await readAnswer(await client.fetch('/api/orders', { method: 'POST', headers, body }))
+      await readAnswer(await client.fetch(backendUrl('/api/orders'), { method: 'POST', headers, body }))
     })
     if (placed && (await load())) {
       setItem('')

@@ -5,7 +5,7 @@ import { displayName } from '../parts/header.tsx'
 import { Lifetimes } from '../parts/lifetimes.tsx'
 import { useProblem } from '../problem-context.ts'
 import { readAnswer } from '../problems.ts'
-import { client, useSession } from '../session.ts'
+import { backendUrl, client, useSession } from '../session.ts'
 
 const WORDS: Readonly<Record<Activity['reason'], string>> = {
   loaded: 'Page opened',
@@ -56,7 +56,9 @@ function WhoTheApiSees(): ReactNode {
   const [busy, setBusy] = useState(false)
   const call = async (): Promise<void> => {
     setBusy(true)
-    await attempt(async () => setAnswer((await readAnswer(await client.fetch('/api/me'))) as Record<string, unknown>))
+    await attempt(async () =>
+      setAnswer((await readAnswer(await client.fetch(backendUrl('/api/me')))) as Record<string, unknown>),
+    )
     setBusy(false)
   }
   return (

@@ -1,0 +1,138 @@
+import { request, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
+import { request as requestTls } from 'node:https'
+import type { Duplex } from 'node:stream'
+import { describeError, type Logger } from '@token-handler/shared'
+
+export interface SpaDevServerOptions {
+  /** Origin of the development server; on this machine, as the configuration check has made sure. */
+  readonly target: string
+  /** The origin that browsers see. */
+  readonly publicOrigin: string
+  /** Path of the redirect URI: its page gets the headers that decision 0003 asks for. */
+  readonly callbackPath: string
+  readonly logger: Logger
+}
+
+/** Passes requests and WebSocket handshakes (hot reload) to the SPA's development server. */
+export interface SpaDevServer {
+  handle(req: IncomingMessage, res: ServerResponse): void
+  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void
+}
+
+const hopByHop = ['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']
+
+export function createSpaDevServer({ target, publicOrigin, callbackPath, logger }: SpaDevServerOptions): SpaDevServer {
+  const url = new URL(target)
+  const { host: publicHost } = new URL(publicOrigin)
+  const send = url.protocol === 'https:' ? requestTls : request
+
+  function forward(req: IncomingMessage, extra: Readonly<Record<string, string>>): ReturnType<typeof request> {
+    const headers = { ...withoutHopByHop(req.headers), ...extra, host: url.host }
+    return send({
+      hostname: url.hostname.replace(/^\[|\]$/g, ''),
+      port: url.port,
+      method: req.method,
+      path: req.url,
+      headers,
+      // Its certificate is its own; the connection does not leave this machine.
+      ...(url.protocol === 'https:' ? { rejectUnauthorized: false } : {}),
+    })
+  }
+
+  /** We send the development server its own name, so its check of the name (DNS rebinding) is ours to make. */
+  function isForUs({ headers }: IncomingMessage): boolean {
+    return headers.host?.toLowerCase() === publicHost
+  }
+
+  function logFailure(error: unknown): void {
+    logger.warn({ event: 'dev_server_unavailable', error: describeError(error) }, 'The development server is away.')
+  }
+
+  return {
+    handle(req, res) {
+      if (!isForUs(req)) {
+        sendText(res, 421, `This server is ${publicHost}.`)
+        return
+      }
+      const outgoing = forward(req, {})
+      outgoing.on('response', (answer) => {
+        const headers = withoutHopByHop(answer.headers)
+        if (req.url?.split('?', 1)[0] === callbackPath) Object.assign(headers, callbackHeaders)
+        res.writeHead(answer.statusCode ?? 502, headers)
+        answer.pipe(res)
+        answer.on('error', () => res.destroy())
+      })
+      outgoing.on('error', (error) => {
+        logFailure(error)
+        if (res.headersSent) res.destroy()
+        else sendText(res, 502, `The development server at ${target} does not answer. Is it running?`)
+      })
+      res.on('close', () => outgoing.destroy())
+      req.pipe(outgoing)
+    },
+
+    upgrade(req, socket, head) {
+      socket.on('error', () => socket.destroy())
+      if (!isForUs(req) || req.headers.origin !== publicOrigin) {
+        socket.end('HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
+        return
+      }
+      const outgoing = forward(req, { connection: 'upgrade', upgrade: 'websocket' })
+      outgoing.on('upgrade', (answer, upstream, upstreamHead) => {
+        socket.write(rawHead(answer))
+        socket.write(upstreamHead)
+        upstream.write(head)
+        socket.pipe(upstream).pipe(socket)
+        upstream.on('error', () => socket.destroy())
+        upstream.on('close', () => socket.destroy())
+        socket.on('close', () => upstream.destroy())
+      })
+      outgoing.on('response', (answer) => {
+        answer.resume()
+        socket.end(`HTTP/1.1 ${answer.statusCode ?? 502} Refused\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
+      })
+      outgoing.on('error', (error) => {
+        logFailure(error)
+        socket.destroy()
+      })
+      outgoing.end()
+    },
+  }
+}
+
+/** See docs/decisions/0003; a development server's inline scripts rule out a stricter script-src. */
+const callbackHeaders = {
+  'cache-control': 'no-store',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+  'content-security-policy': "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+}
+
+/** Neither connection headers nor cookies pass: nothing that serves an SPA's files needs a session. */
+function withoutHopByHop(headers: IncomingHttpHeaders): Record<string, string | string[]> {
+  const named = String(headers.connection ?? '')
+    .split(',')
+    .map((name) => name.trim().toLowerCase())
+  const dropped = new Set([...hopByHop, ...named, 'cookie', 'set-cookie'])
+  return Object.fromEntries(
+    Object.entries(headers).flatMap(([name, value]) =>
+      value === undefined || dropped.has(name) ? [] : [[name, value]],
+    ),
+  )
+}
+
+function rawHead({ statusCode, statusMessage, rawHeaders }: IncomingMessage): string {
+  const lines = [`HTTP/1.1 ${statusCode} ${statusMessage}`]
+  for (let at = 0; at < rawHeaders.length; at += 2) lines.push(`${rawHeaders[at]}: ${rawHeaders[at + 1]}`)
+  return `${lines.join('\r\n')}\r\n\r\n`
+}
+
+function sendText(res: ServerResponse, status: number, text: string): void {
+  res.writeHead(status, {
+    'content-type': 'text/plain; charset=utf-8',
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  })
+  res.end(`${text}\n`)
+}
