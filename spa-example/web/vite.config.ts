@@ -9,23 +9,27 @@ const common = {
 } satisfies InlineConfig
 
 /** Nothing inline, so that the pages live under a Content Security Policy without exceptions. */
-const output = { outDir: 'dist', assetsInlineLimit: 0, modulePreload: { polyfill: false } } as const
+const output = { assetsInlineLimit: 0, modulePreload: { polyfill: false } } as const
 
 /**
  * Builds callback.html after the app, as a module graph of its own: two inputs of one build would share chunks, and the
  * callback page must run nothing but its own file.
  */
 function callbackPage(): Plugin {
+  let outDir = 'dist'
   return {
     name: 'callback-page',
     apply: 'build',
+    configResolved(resolved) {
+      outDir = resolved.build.outDir
+    },
     async writeBundle() {
       await build({
         ...common,
         configFile: false,
         publicDir: false,
         logLevel: 'warn',
-        build: { ...output, emptyOutDir: false, rolldownOptions: { input: 'callback.html' } },
+        build: { ...output, outDir, emptyOutDir: false, rolldownOptions: { input: 'callback.html' } },
       })
     },
   }
