@@ -15,8 +15,8 @@ export interface SpaDevServerOptions {
 
 /** Passes requests and WebSocket handshakes (hot reload) to the SPA's development server. */
 export interface SpaDevServer {
-  handle(req: IncomingMessage, res: ServerResponse): void
-  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void
+  readonly handle: (req: IncomingMessage, res: ServerResponse) => void
+  readonly upgrade: (req: IncomingMessage, socket: Duplex, head: Buffer) => void
 }
 
 const hopByHop = ['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']
@@ -110,9 +110,7 @@ const callbackHeaders = {
 
 /** Neither connection headers nor cookies pass: nothing that serves an SPA's files needs a session. */
 function withoutHopByHop(headers: IncomingHttpHeaders): Record<string, string | string[]> {
-  const named = String(headers.connection ?? '')
-    .split(',')
-    .map((name) => name.trim().toLowerCase())
+  const named = (headers.connection ?? '').split(',').map((name) => name.trim().toLowerCase())
   const dropped = new Set([...hopByHop, ...named, 'cookie', 'set-cookie'])
   return Object.fromEntries(
     Object.entries(headers).flatMap(([name, value]) =>

@@ -77,7 +77,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
     const agentState = agent?.ready()
     return {
       ready: !stopping && (agentState?.ready ?? true),
-      parts: { ...(agentState === undefined ? {} : { authorization_server: agentState.authorizationServer }) },
+      parts: agentState === undefined ? {} : { authorization_server: agentState.authorizationServer },
     }
   }
   const adminServer = config.admin === undefined ? undefined : createAdminServer(readiness)
