@@ -12,14 +12,22 @@ export function createMemoryLedger(clock: Clock): Ledger {
   return createLedger(createMemoryStore(clock))
 }
 
+/** How often rules are looked through for expired ones. */
+const sweepMs = 60_000
+
 function createMemoryStore(clock: Clock): LedgerStore {
   const sessions = new Map<string, SessionRecord>()
   const logins = new Map<string, LoginRecord>()
   const rules = new RuleSet(clock)
   const incarnationAt = clock.now()
+  let rulesSweptAt = incarnationAt
 
   /** Insertion order is expiry order: all sessions have the same absolute life. */
   function forgetOld(now: number): void {
+    if (now - rulesSweptAt >= sweepMs) {
+      rulesSweptAt = now
+      rules.forgetExpired()
+    }
     for (const [sid, { absoluteAt }] of sessions) {
       if (absoluteAt > now) break
       sessions.delete(sid)

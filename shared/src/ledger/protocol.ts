@@ -33,6 +33,8 @@ export interface SessionRecord {
   readonly parked: readonly { readonly generation: number; readonly blob: string }[]
   /** The last commit or replay. */
   readonly givenAt: number
+  /** The newest generation that the browser surely has: nothing is parked up to it, late commits included. */
+  readonly acknowledged: number
   readonly lease?: { readonly id: string; readonly until: number } | undefined
   readonly doubt?: { readonly attempts: number; readonly retryAt: number } | undefined
   /** The store lost this session and took the cookie's word for it (row 15). */
@@ -51,7 +53,7 @@ export interface StepContext {
   /** The store remembers nothing beyond calls in flight, so any session that it does not know is taken over. */
   readonly isForgetful?: boolean
   /** The rules that this process holds. */
-  endOf(session: SessionIdentity): EndReason | undefined
+  readonly endOf: (session: SessionIdentity) => EndReason | undefined
 }
 
 /** The outcome of one step. A store writes `rule` before `record`, and both before it answers. */
@@ -78,6 +80,7 @@ export function beginSession(now: number, absoluteSeconds: number, idleSeconds: 
     generation: 0,
     parked: [],
     givenAt: now,
+    acknowledged: 0,
     adopted: false,
   }
 }
@@ -113,7 +116,9 @@ export function showGeneration(
     // Row 12: we sealed this cookie, so it is the store that is behind.
     record = { ...record, ...free, generation: shown.generation, parked: [], givenAt: now }
   }
-  if (isSettled(record, now) && record.parked.length > 0) record = { ...record, parked: [] }
+  if (isSettled(record, now) && record.acknowledged < record.generation) {
+    record = { ...record, parked: [], acknowledged: record.generation }
+  }
   const step: Step<Judgement> =
     shown.want === 'look'
       ? {
@@ -232,6 +237,7 @@ function adopt(
     generation: shown.generation,
     parked: [],
     givenAt: 0,
+    acknowledged: 0,
     adopted: isLost,
   }
 }
@@ -294,7 +300,7 @@ function replay(record: SessionRecord, generation: number, now: number): Step<Su
 
 /** A commit that arrives after its own cookie advanced the ledger (row 12) still completes the chain. */
 function parkLate(record: SessionRecord, generation: number, blob: string, now: number): SessionRecord {
-  if (record.parked.some((entry) => entry.generation === generation)) return record
+  if (generation <= record.acknowledged || record.parked.some((entry) => entry.generation === generation)) return record
   const belongs =
     record.generation === generation
       ? !isSettled(record, now)

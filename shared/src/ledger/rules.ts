@@ -34,7 +34,9 @@ export class RuleSet implements Rules {
     const known = this.#rules.get(rule.key)
     if (known !== undefined && known.before >= rule.before && known.expiresAt >= rule.expiresAt) return
     this.#rules.set(rule.key, {
-      ...rule,
+      key: rule.key,
+      // What ended a session first stays its reason.
+      reason: known === undefined || rule.before > known.before ? rule.reason : known.reason,
       before: Math.max(rule.before, known?.before ?? 0),
       expiresAt: Math.max(rule.expiresAt, known?.expiresAt ?? 0),
     })

@@ -30,17 +30,20 @@ export interface LedgerStore {
    * Applies a step to a session's record atomically. The step may run more than once, and on the record of one sid only.
    * A rule is durable before the record is.
    */
-  stepSession<Answer>(
+  readonly stepSession: <Answer>(
     sid: string,
     step: (record: SessionRecord | undefined, context: StepContext) => Step<Answer>,
-  ): Promise<Answer | Unknown>
+  ) => Promise<Answer | Unknown>
   deleteSession(sid: string): Promise<void>
   /** Applies a step to a pending login's record atomically. */
-  stepLogin<Answer>(
+  readonly stepLogin: <Answer>(
     id: string,
     step: (record: LoginRecord | undefined, now: number) => { readonly answer: Answer; readonly record?: LoginRecord },
-  ): Promise<Answer | Unknown>
-  /** Makes a rule durable and known to this process. @param build Given the store's time. */
+  ) => Promise<Answer | Unknown>
+  /**
+   * Makes a rule durable and known to this process, which heeds it even if the store cannot be asked.
+   * @param build Given the store's time.
+   */
   addRule(build: (now: number) => Rule): Promise<Unknown | { readonly state: 'added' }>
   close(): Promise<void>
 }
@@ -90,9 +93,10 @@ export function createLedger(store: LedgerStore): Ledger {
         const added = await store.addRule((now) => sessionRule(sid, reason, now + keepSeconds * 1000))
         if (added.state === 'unknown') return added
       }
-      return stepSession(sid, (record) => ({
+      // A session that the store lost gets a record as well, or its cookie would bring it back (row 15).
+      return stepSession(sid, (record, { now }) => ({
         answer: { state: 'ended' },
-        ...(record === undefined ? {} : { record: endRecord(record, reason) }),
+        record: endRecord(record ?? beginSession(now, keepSeconds, keepSeconds), reason),
       }))
     },
 
