@@ -25,6 +25,8 @@ export interface DemoOptions {
    * `https://www.example.localhost`, agent and proxy on `https://api.example.localhost`, which is the same site.
    */
   readonly topology?: TopologyName
+  /** Origin of the `same-origin` topology where a reverse proxy stands in front of it. */
+  readonly publicOrigin?: string
   /** Where the certificates of `cross-origin` are kept. Default: a folder that lives as long as the demo. */
   readonly certificateFolder?: string
   /** The SPA: a built folder, or a handler such as Vite's development server. */
@@ -65,6 +67,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     const topology = await openTopology({
       name: options.topology ?? 'same-origin',
       ports: { web: ports.web, gateway: ports.gateway ?? 0 },
+      publicOrigin: options.publicOrigin,
       certificateFolder: options.certificateFolder ?? scratch,
       logger,
     })

@@ -25,6 +25,8 @@ export interface Topology {
 export interface TopologyOptions {
   readonly name: TopologyName
   readonly ports: { readonly web: number; readonly gateway: number }
+  /** Origin of `same-origin` where a reverse proxy stands in front. Default: `http://localhost` and the port. */
+  readonly publicOrigin?: string | undefined
   /** Folder for the certificates of `cross-origin`; they are kept there. */
   readonly certificateFolder: string
   readonly logger: Logger
@@ -33,11 +35,18 @@ export interface TopologyOptions {
 /** Chromium and Firefox resolve every name under `localhost` to this machine (RFC 6761 section 6.3). */
 const domain = 'example.localhost'
 
-export async function openTopology({ name, ports, certificateFolder, logger }: TopologyOptions): Promise<Topology> {
+export async function openTopology({
+  name,
+  ports,
+  publicOrigin,
+  certificateFolder,
+  logger,
+}: TopologyOptions): Promise<Topology> {
   const options = { configFile: '', options: serverOptions, logger }
   if (name === 'same-origin') {
     const server = createPublicServer({ host: '127.0.0.1', port: ports.web }, options)
-    const origin = `http://localhost:${await listen(server, ports.web)}`
+    const port = await listen(server, ports.web)
+    const origin = publicOrigin ?? `http://localhost:${port}`
     return {
       spaOrigin: origin,
       backendOrigin: origin,
