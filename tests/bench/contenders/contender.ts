@@ -1,0 +1,41 @@
+import type { KeyFile } from '@token-handler/shared'
+import { processTree } from '../accounting.ts'
+import { startChild } from '../processes.ts'
+import type { ContenderAnswer, ContenderSettings } from './node-contender.ts'
+
+export type ContenderName =
+  'bare' | 'bare_twin' | 'oauth_proxy' | 'oauth_proxy_1000_routes' | 'express_hpm' | 'nginx' | 'mod_auth_openidc'
+
+/** A proxy under test, in processes of its own. */
+export interface Contender {
+  readonly port: number
+  /** Its processes, whose CPU time and memory count. */
+  pids(): number[]
+  stop(): Promise<void>
+  /** Cookie headers that it accepts, where they are not the product's. */
+  readonly cookies?: readonly string[]
+  /** The access token that it should send for the first of its own cookies. */
+  readonly token?: string
+}
+
+export interface Surroundings {
+  readonly upstreamPort: number
+  readonly keyFile: KeyFile
+  /** Where contenders on Node write CPU profiles. */
+  readonly profileFolder?: string | undefined
+}
+
+export async function startNodeContender(
+  name: ContenderName,
+  module: string,
+  routes: number,
+  { upstreamPort, keyFile, profileFolder }: Surroundings,
+): Promise<Contender> {
+  const nodeOptions =
+    profileFolder === undefined
+      ? []
+      : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`, `--cpu-prof-name=${name}.cpuprofile`]
+  const child = startChild<ContenderSettings, ContenderAnswer>(new URL(module, import.meta.url), nodeOptions)
+  const { port } = await child.ask({ upstreamPort, keyFile, routes })
+  return { port, pids: () => processTree(child.pid), stop: () => child.stop() }
+}

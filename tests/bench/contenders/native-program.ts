@@ -1,0 +1,70 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { connect, createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { processTree } from '../accounting.ts'
+import type { Contender } from './contender.ts'
+
+const startDeadlineMs = 10_000
+const searchPath = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin', '/sbin']
+
+/** Where a program of the operating system is, or `undefined` when it is not installed. */
+export function findProgram(name: string): string | undefined {
+  return searchPath.map((folder) => join(folder, name)).find((file) => existsSync(file))
+}
+
+/**
+ * Starts a server program with a configuration of its own in a temporary folder, and waits until it takes connections.
+ * @param args Its arguments, given the configuration file and the folder.
+ */
+export async function startProgram(
+  program: string,
+  args: (configFile: string, folder: string) => readonly string[],
+  configuration: (port: number, folder: string) => string,
+): Promise<Contender> {
+  const folder = await mkdtemp(join(tmpdir(), 'bench-'))
+  const port = await freePort()
+  const configFile = join(folder, 'server.conf')
+  await writeFile(configFile, configuration(port, folder))
+  const child = spawn(program, args(configFile, folder), { stdio: ['ignore', process.stderr, 'inherit'] })
+  const stop = async (): Promise<void> => {
+    if (child.exitCode === null && child.signalCode === null) {
+      const exited = once(child, 'exit')
+      child.kill('SIGTERM')
+      await exited
+    }
+    await rm(folder, { recursive: true, force: true })
+  }
+  const deadline = Date.now() + startDeadlineMs
+  while (!(await isListening(port))) {
+    if (child.exitCode !== null || Date.now() > deadline) {
+      await stop()
+      throw new Error(`${program} did not start`)
+    }
+  }
+  const { pid = 0 } = child
+  return { port, pids: () => processTree(pid), stop }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+function isListening(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.once('connect', () => socket.destroy())
+    socket.once('error', () => setTimeout(() => resolve(false), 20))
+    socket.once('close', (hadError) => {
+      if (!hadError) resolve(true)
+    })
+  })
+}

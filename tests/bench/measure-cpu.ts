@@ -1,0 +1,86 @@
+import { cpuSeconds, residentMegabytes } from './accounting.ts'
+import type { Bench } from './bench.ts'
+import type { Contender } from './contenders/contender.ts'
+import { cellOf, trafficOf, type CellName } from './figures.ts'
+import type { LoadResult } from './load-generator.ts'
+import { shuffled } from './statistics.ts'
+import { verifyContender } from './verify.ts'
+
+/** What the rounds of one cell gave, in order: the same index is the same round in every cell. */
+export interface CellRounds {
+  readonly cpuMicroseconds: number[]
+  readonly requestsPerSecond: number[]
+  readonly residentMegabytes: number[]
+}
+
+const warmUpSeconds = 3
+/** Load of a round before it is measured: connections to the upstream open again, caches fill. */
+const settleSeconds = 0.2
+
+/**
+ * Measures all cells in interleaved rounds, in a new order each, so that what disturbs the machine disturbs all alike.
+ * @returns Nothing for cells whose program is not installed.
+ */
+export async function measureCells(
+  bench: Bench,
+  names: readonly CellName[],
+  report: (line: string) => void,
+): Promise<Map<CellName, CellRounds>> {
+  const { rounds, seconds, isQuick } = bench.options
+  const contenders = await startContenders(bench, names)
+  const measured = new Map<CellName, CellRounds>(
+    [...contenders.keys()].map((name) => [name, { cpuMicroseconds: [], requestsPerSecond: [], residentMegabytes: [] }]),
+  )
+  for (const [name, contender] of contenders) {
+    report(`warming up ${name}`)
+    await loadCell(bench, name, contender, isQuick ? 0.05 : warmUpSeconds)
+  }
+  for (let round = 1; round <= rounds; round++) {
+    report(`round ${round} of ${rounds}`)
+    for (const [name, cell] of shuffled([...measured])) {
+      const contender = contenders.get(name)
+      if (contender === undefined) continue
+      const { cpu, result } = await loadCell(bench, name, contender, seconds)
+      cell.cpuMicroseconds.push((cpu / result.requests) * 1e6)
+      cell.requestsPerSecond.push(result.requests / result.seconds)
+      cell.residentMegabytes.push(residentMegabytes(contender.pids()))
+    }
+  }
+  return measured
+}
+
+async function startContenders(bench: Bench, names: readonly CellName[]): Promise<Map<CellName, Contender>> {
+  const contenders = new Map<CellName, Contender>()
+  for (const name of names) {
+    const cell = cellOf(name)
+    const contender = await bench.contender(cell.contender)
+    if (contender === undefined) continue
+    await verifyContender(bench, cell.contender, contender)
+    const traffic = trafficOf(cell.traffic, bench.options)
+    await bench.load.ask({
+      do: 'prepare',
+      traffic: contender.cookies === undefined ? traffic : { ...traffic, cookies: contender.cookies },
+      keyFile: bench.keyFile,
+    })
+    contenders.set(name, contender)
+  }
+  return contenders
+}
+
+async function loadCell(
+  bench: Bench,
+  name: CellName,
+  contender: Contender,
+  seconds: number,
+): Promise<{ cpu: number; result: LoadResult }> {
+  const { options, load } = bench
+  const minRequests = 1500
+  await load.ask({ do: 'open', port: contender.port, traffic: cellOf(name).traffic, connections: options.connections })
+  await load.ask({ do: 'saturate', limits: { seconds: options.isQuick ? 0 : settleSeconds, minRequests: 0 } })
+  const pids = contender.pids()
+  const before = cpuSeconds(pids)
+  const result = await load.ask<LoadResult>({ do: 'saturate', limits: { seconds, minRequests } })
+  const cpu = cpuSeconds(pids) - before
+  await load.ask({ do: 'close' })
+  return { cpu, result }
+}

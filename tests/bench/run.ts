@@ -1,0 +1,68 @@
+/** `npm run bench`: what the OAuth Proxy costs, against others that do less, the same, or more. See docs/performance.md. */
+import { Bench } from './bench.ts'
+import { cellOf, cpuFigures, type CellName, type CpuFigure, type Key } from './figures.ts'
+import { measureCells, type CellRounds } from './measure-cpu.ts'
+import { measureAddedLatency } from './measure-latency.ts'
+import { measureStreamGrowth } from './measure-stream.ts'
+import { parseOptions, usage, type BenchOptions } from './options.ts'
+import { jsonReport, textReport, type Report } from './report.ts'
+import { spreadOf, type Spread } from './statistics.ts'
+
+function note(line: string): void {
+  process.stderr.write(`${line}\n`)
+}
+
+async function measure(bench: Bench): Promise<Report> {
+  const { only } = bench.options
+  const wanted = cpuFigures.filter(({ key }) => only.includes(key))
+  const names = new Set(wanted.flatMap(({ cells }) => cells))
+  if (only.includes('rss_mb')) names.add('oauth_proxy/others')
+  const cells = await measureCells(bench, [...names], note)
+  const figures = new Map<Key, Spread>()
+  const absent: Report['absent'][number][] = []
+  for (const figure of wanted) {
+    const missing = figure.cells.find((name) => !cells.has(name))
+    if (missing !== undefined) absent.push({ key: figure.key, program: cellOf(missing).contender })
+    else figures.set(figure.key, spreadOf(byRound(figure, cells)))
+  }
+  const latency = only.includes('p99_added_ms') ? await measureAddedLatency(bench, note) : undefined
+  if (only.includes('stream_rss_growth_mb')) {
+    note('streaming 4 GB each way')
+    const [down, up] = [await measureStreamGrowth(bench, 'download'), await measureStreamGrowth(bench, 'upload')]
+    // The worse of the two; the spread shows both.
+    figures.set('stream_rss_growth_mb', {
+      median: Math.max(down, up),
+      lowerQuartile: Math.min(down, up),
+      upperQuartile: Math.max(down, up),
+    })
+  }
+  if (latency !== undefined) figures.set('p99_added_ms', spreadOf(latency.p99Ms))
+  const memory = cells.get('oauth_proxy/others')?.residentMegabytes
+  if (only.includes('rss_mb') && memory !== undefined) figures.set('rss_mb', spreadOf(memory))
+  return { figures, cells, absent, pacedRequestsPerSecond: latency?.requestsPerSecond }
+}
+
+/** A ratio or difference within each round, so that what slowed a whole round down cancels out. */
+function byRound({ cells: names, of }: CpuFigure, cells: ReadonlyMap<CellName, CellRounds>): number[] {
+  const [first, second] = names.map((name) => cells.get(name)?.cpuMicroseconds ?? [])
+  return (first ?? []).map((cpu, round) => of(cpu, second?.[round] ?? NaN))
+}
+
+async function run(options: BenchOptions): Promise<void> {
+  const bench = await Bench.start(options)
+  try {
+    const report = await measure(bench)
+    process.stdout.write(options.asJson ? `${jsonReport(report, options)}\n` : textReport(report, options))
+  } finally {
+    await bench.stop()
+  }
+}
+
+let options: BenchOptions | undefined
+try {
+  options = parseOptions(process.argv.slice(2))
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`)
+  process.exitCode = 2
+}
+if (options !== undefined) await run(options)
