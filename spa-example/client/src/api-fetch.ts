@@ -57,8 +57,8 @@ export function createApiFetch({ store, refresher, apiOrigins }: ApiFetchDeps): 
         throw new TokenHandlerClientError('body_not_repeatable', 'A stream cannot be sent again.', { status })
       }
       if (sends === 3) throw new TokenHandlerClientError(code, 'Refreshed, and still refused.', { status })
-      // Refused again after what looked like a renewal: leave nothing to other tabs, and see for ourselves.
-      if (!outdated) await abortable(sends === 1 ? refresher.renew(since) : refresher.refresh(), request.signal)
+      // Refused again, so the access cookie itself may be gone: the agent's word that the token lives does not help.
+      if (!outdated) await abortable(refresher.renew(since, sends === 1), request.signal)
     }
   }
 }

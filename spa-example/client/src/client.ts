@@ -87,7 +87,7 @@ export function createTokenHandlerClient(options: TokenHandlerClientOptions = {}
     const session = parseSession(await agent.get('session'))
     // Something happened while the answer was on its way, which may be from before.
     if (epoch !== store.epoch || store.renewedAt > askedAt) return store.current ?? session
-    store.learn(session, session.receivedAt - askedAt)
+    store.learn(session)
     return session
   }
   const session = (): Promise<Session> => {

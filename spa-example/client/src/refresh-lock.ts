@@ -13,27 +13,30 @@ const CLAIM_MS = 100
 /** When the holder is taken for dead: it repeats its objection three times as often. */
 const SILENCE_MS = 3000
 
-type LockMessage = readonly ['claim' | 'busy' | 'free', number]
+type LockMessage = readonly ['claim' | 'busy' | 'held' | 'free', number]
 
 /**
  * Best effort, for browsers without Web Locks: a tab claims the lock and takes it when nobody objects within 100 ms.
- * A holder objects to every claim, a claimant to those with a higher number than its own. Two tabs may hold it in
- * rare cases (a frozen tab objects too late); the agent's own single flight makes that harmless.
+ * The holder objects to every claim (`held`), a claimant to those with a higher number than its own (`busy`). Two tabs may
+ * hold it in rare cases (a frozen tab objects too late); the agent's own single flight makes that harmless.
  */
 function channelLock(name: string): RefreshLock {
   return async (work) => {
     const channel = new BroadcastChannel(`${name}/lock`)
     const ticket = Math.random()
-    let heard: 'busy' | 'free' | undefined
+    let heard: LockMessage[0] | undefined
     let wake: (() => void) | undefined
     let holding = false
     // oxlint-disable-next-line require-post-message-target-origin -- a BroadcastChannel reaches its own origin only
     const say = (kind: LockMessage[0]): void => channel.postMessage([kind, ticket] satisfies LockMessage)
     channel.addEventListener('message', ({ data: [kind, other] }: MessageEvent<LockMessage>) => {
-      if (kind !== 'claim') {
+      if (kind === 'claim') {
+        if (holding) say('held')
+        else if (other > ticket) say('busy')
+      } else if (kind !== 'busy' || other < ticket) {
         heard = kind
         wake?.()
-      } else if (holding || other > ticket) say('busy')
+      }
     })
     const news = (ms: number): Promise<void> =>
       new Promise((resolve) => {
@@ -50,13 +53,13 @@ function channelLock(name: string): RefreshLock {
         say('claim')
         await news(CLAIM_MS)
         if (heard === undefined) break
-        while (heard === 'busy') {
+        while (heard !== undefined && heard !== 'free') {
           heard = undefined
           await news(SILENCE_MS)
         }
       }
       holding = true
-      beat = setInterval(say, SILENCE_MS / 3, 'busy')
+      beat = setInterval(say, SILENCE_MS / 3, 'held')
       return await work()
     } finally {
       clearInterval(beat)

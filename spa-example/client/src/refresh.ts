@@ -8,8 +8,11 @@ import { parseClaims, parseTimes, secondsLeft, type Session } from './session.ts
 export interface Refresher {
   /** Refreshes in any case, however young the access token. */
   refresh(): Promise<Session>
-  /** Sees to it that the access token is newer than the one that a request of `since` carried. */
-  renew(since: number): Promise<void>
+  /**
+   * Sees to it that a request sent from now on carries a newer access token than one sent at `since`.
+   * @param trust Whether to believe the agent when it says that the token lives, as after another tab's refresh; default true
+   */
+  renew(since: number, trust?: boolean): Promise<void>
   /** Refreshes when 80 % of the access token's life are over. Never fails: the token still lives. */
   early(): Promise<void>
 }
@@ -56,15 +59,13 @@ export function createRefresher({ agent, store, lock, ask }: RefresherDeps): Ref
     return refreshing
   }
 
-  const renew = (since: number): Promise<void> => {
+  const renewUnless = (since: number, isFresh: (session: Session) => boolean): Promise<void> => {
     renewing ??= lock(async () => {
       if (store.renewedAt > since) return
       // News from other tabs may come after the lock: the agent knows whether one of them was faster.
-      const known = store.current
-      const now = await ask().catch(onlyTemporary)
-      if (now?.isLoggedIn === false) throw new SessionEndedError('session_missing', 'There is no session.')
-      const alive = known === undefined && (now?.accessTokenExpiresIn ?? 0) > 0
-      if (store.renewedAt <= since && !alive) await post()
+      const session = await ask().catch(onlyTemporary)
+      if (session?.isLoggedIn === false) throw new SessionEndedError('session_missing', 'There is no session.')
+      if (session === undefined || !isFresh(session)) await post()
     }).finally(() => {
       renewing = undefined
     })
@@ -73,13 +74,13 @@ export function createRefresher({ agent, store, lock, ask }: RefresherDeps): Ref
 
   return {
     refresh,
-    renew,
+    renew: (since, trust = true) => renewUnless(since, (session) => trust && accessTokenLeft(session) !== 0),
     async early() {
       const now = performance.now()
       if (!isDue(store.current, now) || now < notBefore) return
       let wait: number | undefined
       try {
-        await renew(now)
+        await renewUnless(now, (session) => !isDue(session, performance.now()))
       } catch (error) {
         wait = error instanceof TokenHandlerClientError ? error.retryAfterSeconds : undefined
       }

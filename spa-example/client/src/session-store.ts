@@ -1,4 +1,4 @@
-import type { Session } from './session.ts'
+import type { Session, SessionDeadline } from './session.ts'
 
 /**
  * Why the session changed. `loaded`: the first answer of this page. `login`: someone logged in, possibly as another
@@ -22,8 +22,8 @@ export interface SessionStore {
   readonly renewedAt: number
   /** Grows with every login, logout and end: an answer asked for under an older epoch is stale. */
   readonly epoch: number
-  /** Takes a `session` answer. @param latencyMs how long it took: by so much its deadlines may look later */
-  learn(session: Session, latencyMs: number): void
+  /** Takes a `session` answer. */
+  learn(session: Session): void
   /** Takes the answer of this page's login or refresh. */
   renew(session: Session, reason: 'login' | 'updated'): void
   end(reason: 'logout' | 'ended'): void
@@ -72,9 +72,9 @@ export function createSessionStore(channelName: string): SessionStore {
     get epoch() {
       return epoch
     },
-    learn(session, latencyMs) {
+    learn(session) {
       const reason = difference(current, session)
-      if (reason === 'login' || movedBy(current, session) > 1 + latencyMs / 1000) renewedAt = session.receivedAt
+      if (reason === 'login') renewedAt = session.receivedAt
       if (reason === undefined) current = session
       else take(session, reason, false)
     },
@@ -101,16 +101,13 @@ function difference(before: Session | undefined, after: Session): SessionChangeR
   if (before.isLoggedIn !== after.isLoggedIn) return after.isLoggedIn ? 'login' : 'ended'
   if (before.idTokenClaims?.['sub'] !== after.idTokenClaims?.['sub']) return 'login'
   const sameClaims = JSON.stringify(before.idTokenClaims) === JSON.stringify(after.idTokenClaims)
-  const sameTimes = Math.abs(movedBy(before, after)) < 2 && Math.abs(movedBy(before, after, 'idleExpiresIn')) < 2
+  const sameTimes = !hasMoved(before, after, 'accessTokenExpiresIn') && !hasMoved(before, after, 'idleExpiresIn')
   return sameClaims && sameTimes ? undefined : 'updated'
 }
 
-/** By how many seconds a deadline moved from one answer to the next. */
-function movedBy(
-  before: Session | undefined,
-  after: Session,
-  deadline: 'accessTokenExpiresIn' | 'idleExpiresIn' = 'accessTokenExpiresIn',
-): number {
-  if (before?.[deadline] === undefined || after[deadline] === undefined) return 0
-  return after.receivedAt / 1000 + after[deadline] - (before.receivedAt / 1000 + before[deadline])
+/** Did a deadline move from one answer to the next? Times are whole seconds, so less than two may be rounding. */
+function hasMoved(before: Session, after: Session, deadline: SessionDeadline): boolean {
+  const [was, is] = [before[deadline], after[deadline]]
+  if (was === undefined || is === undefined) return was !== is
+  return Math.abs(is - was + (after.receivedAt - before.receivedAt) / 1000) >= 2
 }
