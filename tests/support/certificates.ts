@@ -7,12 +7,15 @@ import { makeCertificates, type Certificates } from '../../spa-example/certifica
 export { makeCertificates, type Certificates }
 
 /**
- * The Chromium switch that makes it accept this authority and what it signed, and nothing else that it would refuse: the
- * hash is that of the authority's public key, which the server sends along.
+ * The Chromium switch that makes it accept these authorities and what they signed, and nothing else that it would refuse:
+ * the hashes are those of the authorities' public keys, which the servers send along.
  */
-export function trustSwitch(authority: string): string {
-  const spki = new X509Certificate(authority).publicKey.export({ type: 'spki', format: 'der' })
-  return `--ignore-certificate-errors-spki-list=${createHash('sha256').update(spki).digest('base64')}`
+export function trustSwitch(authorities: readonly string[]): string {
+  const hashes = authorities.map((authority) => {
+    const spki = new X509Certificate(authority).publicKey.export({ type: 'spki', format: 'der' })
+    return createHash('sha256').update(spki).digest('base64')
+  })
+  return `--ignore-certificate-errors-spki-list=${hashes.join(',')}`
 }
 
 /** Certificates as files in a new folder, as a configuration names them. */
