@@ -5,7 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createSpaHandler, fixedKeys, startTokenHandler, type RunningTokenHandler } from '@token-handler/cli'
 import { hardenServer } from '@token-handler/oauth-proxy'
-import { checkConfig, generateKeyFile, type Clock, type ConfigInput, type Logger } from '@token-handler/shared'
+import {
+  checkConfig,
+  generateKeyFile,
+  type Clock,
+  type ConfigInput,
+  type KeyFile,
+  type Logger,
+} from '@token-handler/shared'
 import { startExampleApi, type ExampleApi } from './api/server.ts'
 import { startAuthorizationServer, type AuthorizationServer } from './authorization-server/server.ts'
 import { openTopology, type Topology, type TopologyName } from './topology.ts'
@@ -33,6 +40,8 @@ export interface DemoOptions {
   readonly spa: { readonly root: string } | { readonly handler: (server: Server) => Promise<RequestListener> }
   readonly logger: Logger
   readonly clock?: Clock
+  /** Keys of the cookies. Default: made at each start. */
+  readonly keys?: KeyFile
   /** Changes to the demo's configuration. */
   readonly configure?: (config: ConfigInput) => ConfigInput
   readonly accessTokenLifetimeSeconds?: number
@@ -60,7 +69,14 @@ export interface Demo {
  * are made at each start.
  */
 export async function startDemo(options: DemoOptions): Promise<Demo> {
-  const { ports, logger, clock, accessTokenLifetimeSeconds, apiAudience = 'https://api.example.com' } = options
+  const {
+    ports,
+    logger,
+    clock,
+    keys = generateKeyFile(new Date()),
+    accessTokenLifetimeSeconds,
+    apiAudience = 'https://api.example.com',
+  } = options
   const scratch = mkdtempSync(join(tmpdir(), 'token-handler-demo-'))
   const opened: { close(): unknown }[] = [{ close: () => rmSync(scratch, { recursive: true }) }]
   try {
@@ -103,7 +119,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     const { issuer, client_id: clientId } = config.authorization_server
     const tokenHandler = await startTokenHandler({
       config,
-      keys: fixedKeys(generateKeyFile(new Date()), { issuer, clientId }),
+      keys: fixedKeys(keys, { issuer, clientId }),
       logger,
       server: topology.backendServer,
       ...(clock === undefined ? {} : { clock }),
