@@ -1,4 +1,12 @@
-import { createLogger, systemClock, type Clock } from '@token-handler/shared'
+import {
+  createLogger,
+  derivePurposeKey,
+  generateKeyFile,
+  purposes,
+  systemClock,
+  type Clock,
+  type KeyFile,
+} from '@token-handler/shared'
 import type { BackChannelRequest } from '../../spa-example/authorization-server/recorder.ts'
 import { startDemo, type Demo, type DemoOptions } from '../../spa-example/demo.ts'
 import { Canaries } from './canary.ts'
@@ -26,18 +34,20 @@ export interface TestDemo extends Demo {
   secrets(): Canaries
 }
 
-export type TestDemoOptions = Partial<Omit<DemoOptions, 'logger' | 'clock' | 'ports'>>
+export type TestDemoOptions = Partial<Omit<DemoOptions, 'logger' | 'clock' | 'keys' | 'ports'>>
 
 /** Starts the demo; whoever starts it closes it. */
 export async function startTestDemo(options: TestDemoOptions = {}): Promise<TestDemo> {
   const lines: string[] = []
   const clock = runningClock()
+  const keys = generateKeyFile(new Date())
   const demo = await startDemo({
     spa: { root: await buildSpa() },
     ...options,
     ports: { web: 0, authorizationServer: 0, api: 0, admin: 0 },
     logger: createLogger('debug', { write: (line) => void lines.push(line) }),
     clock,
+    keys,
   })
   const { authorizationServer, api, tokenHandler } = demo
   return {
@@ -50,7 +60,7 @@ export async function startTestDemo(options: TestDemoOptions = {}): Promise<Test
         ({ path, parameters }) => path === '/token' && parameters['grant_type'] === grantType,
       ),
     lastBearer: () => api.received.at(-1)?.headers.authorization?.replace(/^Bearer /, ''),
-    secrets: () => secretsOf(demo),
+    secrets: () => secretsOf(demo, keys),
   }
 }
 
@@ -68,9 +78,19 @@ function runningClock(): RunningClock {
 /** Parameters of the back channel that nobody else may see, and what each one is. */
 const secretParameters = ['code', 'code_verifier', 'refresh_token', 'token', 'client_assertion']
 
-function secretsOf({ authorizationServer }: Demo): Canaries {
+function secretsOf({ authorizationServer }: Demo, { keys }: KeyFile): Canaries {
   const canaries = new Canaries()
-  canaries.watch('client secret', authorizationServer.clients.secret.clientSecret)
+  const { issuer, clients } = authorizationServer
+  for (const { key } of keys) {
+    if (key === undefined) continue
+    canaries.watch('master key', key)
+    for (const purpose of purposes) {
+      const context = { issuer, clientId: clients.secret.clientId }
+      const derived = derivePurposeKey(Buffer.from(key, 'base64url'), purpose, context)
+      canaries.watch(`key of ${purpose}`, derived.toString('base64url'))
+    }
+  }
+  canaries.watch('client secret', clients.secret.clientSecret)
   for (const { accessToken, refreshToken, idToken } of authorizationServer.issued) {
     canaries.watch('access token', accessToken)
     if (refreshToken !== undefined) canaries.watch('refresh token', refreshToken)

@@ -21,7 +21,9 @@ export interface WireTap {
 export function tapServer(server: Server): WireTap {
   const requests: TappedRequest[] = []
   const connections: string[][] = []
-  server.prependListener('connection', (socket: Socket) => {
+  // Under TLS the sockets of `connection` carry what is encrypted already.
+  const event = 'setSecureContext' in server ? 'secureConnection' : 'connection'
+  server.prependListener(event, (socket: Socket) => {
     const chunks: string[] = []
     connections.push(chunks)
     const write = socket.write.bind(socket) as (chunk: string | Uint8Array, ...rest: unknown[]) => boolean
