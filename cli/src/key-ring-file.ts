@@ -4,11 +4,13 @@ import {
   buildKeyRing,
   describeError,
   loadKeyFile,
+  purposes,
   type Config,
   type KeyContext,
   type KeyFile,
   type KeyRing,
   type Logger,
+  type Purpose,
 } from '@token-handler/shared'
 
 /** The keys in force, replaced as a whole when the file changes. */
@@ -28,15 +30,29 @@ export function keyContextOf({ authorization_server: { issuer, client_id: client
   return { issuer, clientId }
 }
 
+/** What the keys must serve: a proxy opens access tokens, the agent seals everything. */
+export function neededPurposes(only: 'agent' | 'proxy' | undefined): readonly Purpose[] {
+  return only === 'proxy' ? ['access-token'] : purposes
+}
+
 /** How often the file's modification time is looked at; polling also sees mounted secrets change, which events miss. */
 const watchIntervalMs = 2_000
 
-/** @throws ConfigError when the file is not right at the start. */
-export function watchKeyFile(file: string, context: KeyContext, logger: Logger): KeyRingSource {
-  let ring = buildKeyRing(loadKeyFile(file), context)
+/**
+ * @param needed Purposes that every key must serve.
+ * @throws ConfigError when the file is not right at the start.
+ */
+export function watchKeyFile(
+  file: string,
+  context: KeyContext,
+  logger: Logger,
+  needed: readonly Purpose[] = [],
+): KeyRingSource {
+  const load = () => buildKeyRing(loadKeyFile(file, needed), context)
+  let ring = load()
   const reload = (): void => {
     try {
-      ring = buildKeyRing(loadKeyFile(file), context)
+      ring = load()
       logger.info({ event: 'keys_reloaded', kids: ring.kids }, 'Key ring reloaded.')
     } catch (error) {
       logger.error(

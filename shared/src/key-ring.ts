@@ -75,6 +75,18 @@ export const keyFileSchema = z
 
 export type KeyFile = z.infer<typeof keyFileSchema>
 
+/** Keys that a deployment cannot work with, for they lack purposes that it needs; retired ones need none. */
+export function missingPurposes(
+  { keys }: KeyFile,
+  needed: readonly Purpose[],
+): { readonly index: number; readonly purposes: readonly Purpose[] }[] {
+  return keys.flatMap(({ state, derived }, index) => {
+    if (state === 'retired' || derived === undefined) return []
+    const lacking = needed.filter((purpose) => derived[purpose] === undefined)
+    return lacking.length === 0 ? [] : [{ index, purposes: lacking }]
+  })
+}
+
 /** A key of one purpose. */
 export interface PurposeKey {
   readonly kid: string

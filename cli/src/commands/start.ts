@@ -1,5 +1,5 @@
 import { createLogger, loadConfig } from '@token-handler/shared'
-import { keyContextOf, keyFilePath, watchKeyFile } from '../key-ring-file.ts'
+import { keyContextOf, keyFilePath, neededPurposes, watchKeyFile } from '../key-ring-file.ts'
 import { startTokenHandler } from '../token-handler.ts'
 import { parseOnly, type CommandLine } from '../usage.ts'
 
@@ -8,7 +8,7 @@ export async function start({ config: file, only: onlyText }: CommandLine): Prom
   const only = parseOnly(onlyText)
   const config = loadConfig(file, { only, env: process.env })
   const logger = createLogger(config.log.level)
-  const keys = watchKeyFile(keyFilePath(file, config), keyContextOf(config), logger)
+  const keys = watchKeyFile(keyFilePath(file, config), keyContextOf(config), logger, neededPurposes(only))
   const running = await startTokenHandler({ config, configFile: file, keys, logger, only })
   process.on('SIGHUP', () => keys.reload())
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {

@@ -31,11 +31,12 @@ function checkOrigins({ public_url, trusted_origins }: Config): ConfigProblem[] 
 }
 
 function checkAuthorizationServer(config: Config, only: 'agent' | 'proxy' | undefined): ConfigProblem[] {
-  const { authorization_server: server, public_url, trusted_origins = [public_url] } = config
+  const { authorization_server: server, public_url, trusted_origins = [public_url], cookies } = config
   const problems: ConfigProblem[] = []
   const at = (key: string, message: string) => problems.push({ path: `authorization_server.${key}`, message })
   if (!isSecure(server.issuer)) at('issuer', overHttps)
   if (/[?#]/.test(server.issuer)) at('issuer', 'must have no query and no fragment')
+  if (hasCredentials(server.issuer)) at('issuer', 'must have no user name and no password')
   if (only !== 'proxy' && server.client_authentication === undefined) {
     at('client_authentication', 'is required where the agent runs')
   }
@@ -44,6 +45,13 @@ function checkAuthorizationServer(config: Config, only: 'agent' | 'proxy' | unde
     if (uri === undefined) continue
     if (!trusted_origins.includes(new URL(uri).origin)) at(key, 'must be a page of the SPA, under a trusted origin')
     if (uri.includes('#')) at(key, 'must have no fragment')
+    if (
+      cookies.agent_path !== '/' &&
+      new URL(uri).origin === public_url &&
+      isUnder(new URL(uri).pathname, cookies.agent_path)
+    ) {
+      at(key, 'must be a page of the SPA, not a path of the agent: the SPA posts its query to the agent')
+    }
   }
   return problems
 }
@@ -61,11 +69,10 @@ function checkPaths({ cookies }: Config): ConfigProblem[] {
   return []
 }
 
-function checkRoutes({ proxy, cookies, public_url, listen, admin }: Config): ConfigProblem[] {
+function checkRoutes(config: Config): ConfigProblem[] {
+  const { proxy, cookies } = config
   const problems: ConfigProblem[] = []
   const seen = new Set<string>()
-  const ourselves = new Set([new URL(public_url).host, `${listen.host}:${listen.port}`])
-  if (admin !== undefined) ourselves.add(`${admin.host}:${admin.port}`)
   proxy.routes.forEach((route, index) => {
     const at = (key: string, message: string) => problems.push({ path: `proxy.routes[${index}].${key}`, message })
     if (seen.has(route.path)) at('path', 'is the path of an earlier route')
@@ -74,12 +81,10 @@ function checkRoutes({ proxy, cookies, public_url, listen, admin }: Config): Con
     if (route.session === 'required' && !isUnder(route.path, cookies.access_token_path)) {
       at('path', 'must lie under cookies.access_token_path, or the browser sends it no access cookie')
     }
-    if (ourselves.has(new URL(route.upstream).host)) at('upstream', 'points at this server itself')
-    if (
-      route.session === 'none' &&
-      (route.scopes.length > 0 || route.acr_values.length > 0 || route.max_age !== undefined)
-    ) {
-      at('session', 'none contradicts scopes, acr_values and max_age')
+    if (pointsAtUs(route.upstream, config)) at('upstream', 'points at this server itself')
+    const conditions = [...route.scopes, ...route.acr_values, ...Object.keys(route.claims)]
+    if (route.session === 'none' && (conditions.length > 0 || route.max_age !== undefined)) {
+      at('session', 'none contradicts scopes, claims, acr_values and max_age')
     }
     if (route.connect_timeout_seconds > route.response_timeout_seconds) {
       at('connect_timeout_seconds', 'is longer than response_timeout_seconds')
@@ -106,20 +111,47 @@ function checkTimes({ session, authorization_server }: Config): ConfigProblem[] 
   return problems
 }
 
-function checkListeners({ listen, admin }: Config): ConfigProblem[] {
-  return admin !== undefined && admin.port !== 0 && admin.port === listen.port
-    ? [{ path: 'admin.port', message: 'must differ from listen.port: the admin listener is never public' }]
-    : []
+function checkListeners({ listen, admin, public_url }: Config): ConfigProblem[] {
+  const problems: ConfigProblem[] = []
+  if (admin !== undefined && admin.port !== 0 && admin.port === listen.port) {
+    problems.push({ path: 'admin.port', message: 'must differ from listen.port: the admin listener is never public' })
+  }
+  if (listen.tls !== undefined && new URL(public_url).protocol !== 'https:') {
+    problems.push({ path: 'listen.tls', message: 'contradicts public_url, which is not https' })
+  }
+  return problems
 }
 
-function checkSpa({ spa, public_url, listen }: Config): ConfigProblem[] {
+function checkSpa(config: Config): ConfigProblem[] {
+  const { spa } = config
   if (spa === undefined || 'root' in spa) return []
   const path = 'spa.dev_server'
-  const { hostname, host } = new URL(spa.dev_server)
+  const { hostname } = new URL(spa.dev_server)
   if (!isLoopback(hostname)) return [{ path, message: 'must be on this machine: what it sends runs in the SPA' }]
-  return host === new URL(public_url).host || host === `${listen.host}:${listen.port}`
-    ? [{ path, message: 'points at this server itself' }]
-    : []
+  return pointsAtUs(spa.dev_server, config) ? [{ path, message: 'points at this server itself' }] : []
+}
+
+/** Whether a URL leads to the public address or to one of our own listeners, under any name of this machine. */
+function pointsAtUs(url: string, { public_url, listen, admin }: Config): boolean {
+  const target = new URL(url)
+  if (target.host === new URL(public_url).host) return true
+  const listeners = admin === undefined ? [listen] : [listen, admin]
+  return listeners.some(({ host, port }) => {
+    if (portOf(target) !== port) return false
+    const own = host.includes(':') ? `[${host}]` : host
+    return target.hostname === own || (isLoopback(target.hostname) && (isLoopback(own) || anyAddress.has(own)))
+  })
+}
+
+const anyAddress: ReadonlySet<string> = new Set(['0.0.0.0', '[::]'])
+
+function portOf({ port, protocol }: URL): number {
+  return port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port)
+}
+
+function hasCredentials(url: string): boolean {
+  const { username, password } = new URL(url)
+  return username !== '' || password !== ''
 }
 
 /** Whether `path` is `parent` or below it, on whole segments. */
@@ -145,5 +177,5 @@ export function isLoopback(hostname: string): boolean {
 /** Scheme and registrable domain (HTML standard, "same site"); hosts without one stand for themselves. */
 function site(origin: string): string {
   const { protocol, hostname } = new URL(origin)
-  return `${protocol}//${getDomain(hostname, { allowPrivateDomains: true, validHosts: ['localhost'] }) ?? hostname}`
+  return `${protocol}//${getDomain(hostname, { allowPrivateDomains: true }) ?? hostname}`
 }

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { LineCounter, parseDocument } from 'yaml'
 import type { z } from 'zod'
-import { keyFileSchema, type KeyFile } from '../key-ring.ts'
+import { keyFileSchema, missingPurposes, type KeyFile, type Purpose } from '../key-ring.ts'
 import { findContradictions } from './consistency.ts'
+import { parseYaml } from './yaml.ts'
 import { configSchema, type Config } from './schema.ts'
 
 /** One thing that is wrong, by its path in the file. Never holds a value: values may be secrets. */
@@ -59,20 +59,46 @@ export function checkConfig(
   }: { file?: string; only?: LoadOptions['only']; problems?: ConfigProblem[] } = {},
 ): Config {
   const parsed = configSchema.safeParse(values)
+  // A reference that could not be resolved is one problem, not also one of type.
+  const known = new Set(problems.map((problem) => problem.path))
+  const add = (found: readonly ConfigProblem[]) => problems.push(...found.filter(({ path }) => !known.has(path)))
   if (!parsed.success) {
-    const known = new Set(problems.map((problem) => problem.path))
-    // A reference that could not be resolved is one problem, not also one of type.
-    problems.push(...fromZod(parsed.error).filter(({ path }) => !known.has(path)))
-  } else problems.push(...findContradictions(parsed.data, only))
+    const found = fromZod(parsed.error)
+    add(found)
+    for (const { path } of found) if (path !== '') known.add(path)
+  }
+  const config = parsed.data ?? configSchema.safeParse(withoutMistakes(values, parsed.error?.issues ?? [])).data
+  if (config !== undefined) add(findContradictions(config, only))
   if (problems.length > 0 || !parsed.success) throw new ConfigError(file, problems)
   return deepFreeze(parsed.data)
 }
 
+/** The values without those that are wrong, so that the rest can be looked at in the same go. */
+function withoutMistakes(values: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
+  const rest = structuredClone(values)
+  for (const issue of issues) {
+    const names = issue.code === 'unrecognized_keys' ? issue.keys : []
+    for (const path of names.length > 0 ? names.map((name) => [...issue.path, name]) : [issue.path]) remove(rest, path)
+  }
+  return rest
+}
+
+/** Removes the member that a path leads to; an element of a list takes the list along. */
+function remove(value: unknown, path: readonly PropertyKey[]): void {
+  const last = path.findLastIndex((step) => typeof step === 'string')
+  const parent = path
+    .slice(0, last)
+    .reduce<unknown>((at, step) => (at as Record<PropertyKey, unknown> | undefined)?.[step], value)
+  const name = path[last]
+  if (typeof parent === 'object' && parent !== null && name !== undefined) Reflect.deleteProperty(parent, name)
+}
+
 /**
  * Reads and checks a key file.
+ * @param needed Purposes that every key which is not retired must serve.
  * @throws ConfigError with every problem found.
  */
-export function loadKeyFile(file: string): KeyFile {
+export function loadKeyFile(file: string, needed: readonly Purpose[] = []): KeyFile {
   let raw: unknown
   try {
     raw = JSON.parse(readText(file))
@@ -82,6 +108,11 @@ export function loadKeyFile(file: string): KeyFile {
   }
   const parsed = keyFileSchema.safeParse(raw)
   if (!parsed.success) throw new ConfigError(file, fromZod(parsed.error))
+  const problems = missingPurposes(parsed.data, needed).map(({ index, purposes }) => ({
+    path: `keys[${index}].derived`,
+    message: `lacks ${purposes.join(', ')}, which is needed here`,
+  }))
+  if (problems.length > 0) throw new ConfigError(file, problems)
   return parsed.data
 }
 
@@ -92,16 +123,6 @@ function readText(file: string): string {
     const { code } = error as NodeJS.ErrnoException
     throw new ConfigError(file, [{ path: '', message: `cannot be read (${code ?? 'unknown error'})` }])
   }
-}
-
-function parseYaml(text: string, problems: ConfigProblem[]): unknown {
-  const lineCounter = new LineCounter()
-  const document = parseDocument(text, { prettyErrors: false, lineCounter, uniqueKeys: true })
-  for (const { code, pos } of [...document.errors, ...document.warnings]) {
-    const { line, col } = lineCounter.linePos(pos[0])
-    problems.push({ path: '', message: `line ${line}, column ${col}: not valid YAML (${code})` })
-  }
-  return problems.length > 0 ? undefined : document.toJS({ maxAliasCount: 0 })
 }
 
 interface ReferenceContext {
@@ -118,7 +139,7 @@ function resolveReferences(value: unknown, context: ReferenceContext, path = '')
   return Object.fromEntries(
     Object.entries(value).map(([key, item]) => [
       key,
-      resolveReferences(item, context, path === '' ? key : `${path}.${key}`),
+      resolveReferences(item, context, path === '' ? shownName(key) : `${path}.${shownName(key)}`),
     ]),
   )
 }
@@ -148,20 +169,25 @@ function fromZod(error: z.ZodError): ConfigProblem[] {
 }
 
 function issueText(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'unrecognized_keys')
-    return `unknown key ${issue.keys.map((key) => JSON.stringify(key)).join(', ')}`
-  if (issue.code === 'invalid_type' && issue.input === undefined && issue.message.includes('received undefined')) {
-    return 'is required'
+  if (issue.code === 'unrecognized_keys') return `unknown key ${issue.keys.map(shownName).join(', ')}`
+  if (issue.code === 'invalid_type' && issue.message.includes('received undefined')) return 'is required'
+  if (issue.code === 'too_small' && issue.minimum === 1 && (issue.origin === 'string' || issue.origin === 'array')) {
+    return 'must not be empty'
   }
-  return issue.message
+  return issue.message.replace(/^Invalid input: /, '')
 }
 
 function pathText(path: readonly PropertyKey[]): string {
-  return path.reduce<string>(
-    (text, step) =>
-      typeof step === 'number' ? `${text}[${step}]` : text === '' ? String(step) : `${text}.${String(step)}`,
-    '',
-  )
+  return path.reduce<string>((text, step) => {
+    if (typeof step === 'number') return `${text}[${step}]`
+    const name = shownName(String(step))
+    return text === '' ? name : `${text}.${name}`
+  }, '')
+}
+
+/** A name that the schema does not know may be a secret in the wrong place: only what reads like a name is shown. */
+function shownName(name: string): string {
+  return /^[A-Za-z_]{1,40}$/.test(name) ? name : '(not shown)'
 }
 
 function deepFreeze<T>(value: T): T {

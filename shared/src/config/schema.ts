@@ -7,9 +7,14 @@ import { z } from 'zod'
 
 const seconds = (fallback: number, min = 1, max = 31_536_000) => z.int().min(min).max(max).default(fallback)
 
-const httpUrl = z.string().refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), {
-  error: 'must be an absolute http or https URL',
-})
+const httpUrl = z.string().refine(isHttpUrl, 'must be an absolute http or https URL')
+
+/** Host names as they are in use: the URL standard also takes `*` and the like. */
+function isHttpUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const { protocol, hostname } = new URL(text)
+  return /^https?:$/.test(protocol) && /^(?:[A-Za-z0-9._-]+|\[[0-9a-f:.]+\])$/.test(hostname)
+}
 
 const origin = httpUrl.refine((text) => URL.canParse(text) && new URL(text).origin === text, {
   error: 'must be an origin: scheme, host and optional port in lower case, without path or trailing slash',
@@ -32,6 +37,7 @@ const listen = z.strictObject({
 })
 
 const publicListen = listen.extend({
+  port: listen.shape.port.default(3000).describe('Port to listen on.'),
   tls: z
     .strictObject({
       certificate_file: z.string().min(1).describe('PEM: the certificate, then those that lead to its root.'),
@@ -262,7 +268,7 @@ export const configSchema = z
   .strictObject({
     public_url: origin.describe('Origin under which browsers reach agent and proxy.'),
     trusted_origins: z.array(origin).min(1).optional().describe('Origins of the SPA; the public_url unless given.'),
-    listen: publicListen.prefault({ port: 3000 }),
+    listen: publicListen.prefault({}),
     admin: listen.optional().describe('Listener for /livez and /readyz; never the public one.'),
     shutdown_seconds: seconds(25, 0, 600).describe('After SIGTERM, how long open requests may go on.'),
     authorization_server: authorizationServer,

@@ -1,0 +1,294 @@
+import { describe, expect, it } from '@jest/globals'
+import { isLoopback } from '@token-handler/shared'
+import { problemsIn } from './configuration.ts'
+
+const overHttps = 'must be https; http is for loopback addresses only'
+const route = (changes: Record<string, unknown> = {}): Record<string, unknown> => ({
+  path: '/api/orders',
+  upstream: 'http://orders.internal:8080',
+  ...changes,
+})
+/** Problems of one route, without the start of their paths. */
+const routeProblems = (changes: Record<string, unknown>, rest: Record<string, unknown> = {}): string[] =>
+  problemsIn({ ...rest, proxy: { routes: [route(changes)] } }).map((problem) => problem.replace('proxy.routes[0].', ''))
+
+describe('a configuration is refused when', () => {
+  it.each([
+    ['http://app.example', [`public_url: ${overHttps}`]],
+    [
+      'https://app.example/',
+      ['public_url: must be an origin: scheme, host and optional port in lower case, without path or trailing slash'],
+    ],
+    [
+      'https://APP.example',
+      ['public_url: must be an origin: scheme, host and optional port in lower case, without path or trailing slash'],
+    ],
+    [
+      'https://app.example:443',
+      ['public_url: must be an origin: scheme, host and optional port in lower case, without path or trailing slash'],
+    ],
+    ['https://*.example', ['public_url: must be an absolute http or https URL']],
+    ['*', ['public_url: must be an absolute http or https URL']],
+    ['null', ['public_url: must be an absolute http or https URL']],
+    ['app.example', ['public_url: must be an absolute http or https URL']],
+    ['ftp://app.example', ['public_url: must be an absolute http or https URL']],
+  ])('[D-OPS-02] [D-CK-03] the public URL is %s', (url, expected) => {
+    const found = problemsIn({ public_url: url, trusted_origins: ['https://app.example'] })
+    expect(found.filter((problem) => problem.startsWith('public_url')).slice(0, 1)).toEqual(expected)
+  })
+
+  it.each([
+    ['http://www.app.example', overHttps],
+    ['https://app.example.evil.test', 'is not same-site with public_url, so browsers would send it no Strict cookie'],
+    ['https://example', 'is not same-site with public_url, so browsers would send it no Strict cookie'],
+    ['http://localhost:3000', 'is not same-site with public_url, so browsers would send it no Strict cookie'],
+  ])('[A-16] the SPA is at %s', (origin, message) => {
+    expect(problemsIn({ trusted_origins: ['https://app.example', origin] })).toEqual([`trusted_origins[1]: ${message}`])
+  })
+
+  it.each([
+    ['https://shop.example', 'https://api.shop.example', true],
+    ['https://a.b.shop.co.uk', 'https://c.shop.co.uk:8443', true],
+    ['https://a.co.uk', 'https://b.co.uk', false],
+    ['https://alice.github.io', 'https://bob.github.io', false],
+    ['https://www.example.localhost:3000', 'https://api.example.localhost:3443', true],
+    ['http://localhost:3000', 'http://localhost:8080', true],
+    ['http://a.localhost', 'http://b.localhost', false],
+    ['http://localhost:3000', 'http://127.0.0.1:3000', false],
+    ['http://127.0.0.1:3000', 'http://127.0.0.1:8080', true],
+    ['http://localhost:3000', 'https://localhost:3000', false],
+    ['https://192.0.2.1', 'https://192.0.2.2', false],
+  ])('[D-OPS-02] %s and %s are one site: %p', (spa, url, isSame) => {
+    const server = { redirect_uri: `${spa}/callback` }
+    const found = problemsIn({ public_url: url, trusted_origins: [spa], authorization_server: server })
+    expect(found).toEqual(
+      isSame
+        ? []
+        : ['trusted_origins[0]: is not same-site with public_url, so browsers would send it no Strict cookie'],
+    )
+  })
+
+  it('[B-ISS-06] the issuer is not safe to talk to', () => {
+    const issuer = (value: string): string[] => problemsIn({ authorization_server: { issuer: value } })
+    expect(issuer('http://as.example')).toEqual([`authorization_server.issuer: ${overHttps}`])
+    expect(issuer('http://10.0.0.1:3100')).toEqual([`authorization_server.issuer: ${overHttps}`])
+    expect(issuer('http://127.0.0.1:3100')).toEqual([])
+    expect(issuer('https://as.example?x')).toEqual(['authorization_server.issuer: must have no query and no fragment'])
+    expect(issuer('https://as.example#x')).toEqual(['authorization_server.issuer: must have no query and no fragment'])
+    expect(issuer('https://user:password@as.example')).toEqual([
+      'authorization_server.issuer: must have no user name and no password',
+    ])
+  })
+
+  it('[A-01] the agent would run without credentials', () => {
+    const none = { authorization_server: { client_authentication: undefined } }
+    const problem = 'authorization_server.client_authentication: is required where the agent runs'
+    expect(problemsIn(none)).toEqual([problem])
+    expect(problemsIn(none, 'agent')).toEqual([problem])
+    expect(problemsIn(none, 'proxy')).toEqual([])
+  })
+
+  it('[B-TK-01] [D-OR-04] a redirect would leave the SPA', () => {
+    for (const key of ['redirect_uri', 'post_logout_redirect_uri']) {
+      const at = (uri: string): string[] => problemsIn({ authorization_server: { [key]: uri } })
+      const path = `authorization_server.${key}`
+      expect(at('https://evil.example/callback')).toEqual([
+        `${path}: must be a page of the SPA, under a trusted origin`,
+      ])
+      expect(at('http://app.example/callback')).toEqual([`${path}: must be a page of the SPA, under a trusted origin`])
+      expect(at('https://app.example/callback#x')).toEqual([`${path}: must have no fragment`])
+      expect(at('https://app.example/oauth-agent/login/end')).toEqual([
+        `${path}: must be a page of the SPA, not a path of the agent: the SPA posts its query to the agent`,
+      ])
+      expect(at('https://app.example/callback')).toEqual([])
+    }
+  })
+
+  it.each([
+    [{ agent_path: '/' }, ['cookies.agent_path: must be a path below /, so that API calls carry no refresh token']],
+    [{ agent_path: '/api/agent' }, ['cookies.agent_path: must not lie under cookies.access_token_path']],
+    [{ agent_path: '/api' }, ['cookies.agent_path: must not lie under cookies.access_token_path']],
+    [{ access_token_path: '/oauth-agent/api' }, ['cookies.access_token_path: must not lie under cookies.agent_path']],
+    [{ access_token_path: '/' }, []],
+    [{ access_token_path: '/oauth-agents' }, []],
+  ])('[D-CK-03] [D-CK-10] cookies would go where they must not: %j', (cookies, expected) => {
+    expect(problemsIn({ cookies })).toEqual(expected)
+  })
+
+  it.each([
+    'api',
+    '/api/',
+    '//api',
+    '/a//b',
+    '/api?x',
+    '/api#x',
+    '/a b',
+    '/%61',
+    '/é',
+    '',
+    '/..',
+    '/a/../b',
+    '/.',
+    '/a/.',
+    '/a;b',
+    '/a\\b',
+  ])('[D-CK-03] [D-PATH-14] a path is %j', (path) => {
+    const message =
+      'must be a path such as /api: it starts with a slash and has no trailing slash, dot segment, query or escape'
+    expect(problemsIn({ cookies: { access_token_path: path } })).toEqual([`cookies.access_token_path: ${message}`])
+    expect(routeProblems({ path })).toEqual([`path: ${message}`])
+    expect(routeProblems({ upstream_path: path })).toEqual([`upstream_path: ${message}`])
+  })
+
+  it.each(['', 'a b', 'a-b', 'a;', '__Host-', 'é', 'x'.repeat(17), 'a='])(
+    '[D-CK-03] the cookie prefix is %j',
+    (prefix) => {
+      expect(problemsIn({ cookies: { prefix } })).toEqual(['cookies.prefix: must be 1 to 16 letters or digits'])
+    },
+  )
+
+  it('a route would shadow or never be reached', () => {
+    const routes = [route(), route({ path: '/api/items' }), route()]
+    expect(problemsIn({ proxy: { routes } })).toEqual(['proxy.routes[2].path: is the path of an earlier route'])
+    expect(routeProblems({ path: '/oauth-agent/x' })).toEqual([
+      'path: lies under cookies.agent_path, which the agent serves',
+      'path: must lie under cookies.access_token_path, or the browser sends it no access cookie',
+    ])
+    expect(routeProblems({ path: '/apis' })).toEqual([
+      'path: must lie under cookies.access_token_path, or the browser sends it no access cookie',
+    ])
+    expect(routeProblems({ path: '/public', session: 'none' })).toEqual([])
+  })
+
+  it.each([
+    'https://app.example',
+    'https://app.example:443/',
+    'http://127.0.0.1:3000',
+    'http://localhost:3000',
+    'http://[::1]:3000',
+    'http://127.1.2.3:3001',
+    'http://gateway.localhost:3001',
+  ])('[D-SSRF-04] a route leads back to us: %s', (upstream) => {
+    expect(routeProblems({ upstream }, { admin: { port: 3001 } })).toEqual(['upstream: points at this server itself'])
+  })
+
+  it.each([
+    ['0.0.0.0', 'http://localhost:3000', true],
+    ['::', 'http://127.0.0.1:3000', true],
+    ['10.0.0.5', 'http://10.0.0.5:3000', true],
+    ['fd00::1', 'http://[fd00::1]:3000', true],
+    ['10.0.0.5', 'http://localhost:3000', false],
+    ['127.0.0.1', 'http://localhost:3002', false],
+    ['127.0.0.1', 'http://orders.internal:3000', false],
+  ])('[D-SSRF-04] listening on %s, a route leads to %s: %p', (host, upstream, isUs) => {
+    expect(routeProblems({ upstream }, { listen: { host } })).toEqual(
+      isUs ? ['upstream: points at this server itself'] : [],
+    )
+  })
+
+  it.each([
+    'http://user:password@h',
+    'http://:password@h',
+    'http://h/path',
+    'http://h?x',
+    'http://h#x',
+    'ftp://h',
+    'h',
+    'http://*',
+    'file:///etc/passwd',
+  ])('[D-SSRF-04] an upstream is %s', (upstream) => {
+    expect(routeProblems({ upstream })).not.toEqual([])
+  })
+
+  it('a route without a session asks something of it', () => {
+    for (const condition of [{ scopes: ['a'] }, { claims: { role: ['a'] } }, { acr_values: ['a'] }, { max_age: 60 }]) {
+      expect(routeProblems({ session: 'none', ...condition })).toEqual([
+        'session: none contradicts scopes, claims, acr_values and max_age',
+      ])
+      expect(routeProblems(condition)).toEqual([])
+    }
+  })
+
+  it('times contradict each other', () => {
+    expect(routeProblems({ connect_timeout_seconds: 61 })).toEqual([
+      'connect_timeout_seconds: is longer than response_timeout_seconds',
+    ])
+    expect(problemsIn({ session: { idle_seconds: 1799 } })).toEqual([
+      'session.idle_seconds: must be at least twice session.access_cookie_seconds, for it acts when a token is refreshed',
+    ])
+    expect(problemsIn({ session: { absolute_seconds: 3599 } })).toEqual([
+      'session.absolute_seconds: must not be shorter than session.idle_seconds',
+    ])
+    expect(
+      problemsIn({
+        session: { idle_seconds: 60, access_cookie_seconds: 30 },
+        authorization_server: { timeout_seconds: 60 },
+      }),
+    ).toEqual(['authorization_server.timeout_seconds: must be shorter than session.idle_seconds'])
+  })
+
+  it('listeners contradict each other', () => {
+    expect(problemsIn({ listen: { port: 3001 }, admin: { port: 3001 } })).toEqual([
+      'admin.port: must differ from listen.port: the admin listener is never public',
+    ])
+    expect(problemsIn({ listen: { port: 0 }, admin: { port: 0 } })).toEqual([])
+    expect(
+      problemsIn({
+        public_url: 'http://localhost:3000',
+        authorization_server: { redirect_uri: 'http://localhost:3000/callback' },
+        listen: { tls: { certificate_file: 'a', private_key_file: 'b' } },
+      }),
+    ).toEqual(['listen.tls: contradicts public_url, which is not https'])
+  })
+
+  it('the development server of the SPA is elsewhere, or this server itself', () => {
+    expect(problemsIn({ spa: { dev_server: 'http://vite.example:5173' } })).toEqual([
+      'spa.dev_server: must be on this machine: what it sends runs in the SPA',
+    ])
+    expect(problemsIn({ spa: { dev_server: 'http://localhost:3000' } })).toEqual([
+      'spa.dev_server: points at this server itself',
+    ])
+    expect(problemsIn({ spa: { dev_server: 'http://localhost:5173' } })).toEqual([])
+  })
+
+  it('[D-OPS-02] several of these are true at once: all are told', () => {
+    expect(
+      problemsIn({
+        public_url: 'http://app.example',
+        authorization_server: { issuer: 'http://as.example', redirect_uri: 'https://evil.example/' },
+        cookies: { agent_path: '/' },
+        admin: { port: 3000 },
+        session: { idle_seconds: 60 },
+        proxy: { routes: [route({ path: '/x', upstream: 'http://localhost:3000' })] },
+      }).map((problem) => problem.slice(0, problem.indexOf(':'))),
+    ).toEqual([
+      'public_url',
+      'authorization_server.issuer',
+      'authorization_server.redirect_uri',
+      'cookies.agent_path',
+      'proxy.routes[0].path',
+      'proxy.routes[0].path',
+      'proxy.routes[0].upstream',
+      'session.idle_seconds',
+      'admin.port',
+    ])
+  })
+})
+
+describe('a loopback address', () => {
+  it('is one that never leaves the machine, and nothing that looks like it', () => {
+    for (const host of ['localhost', 'a.localhost', '127.0.0.1', '127.9.9.9', '[::1]'])
+      expect(isLoopback(host)).toBe(true)
+    for (const host of [
+      'localhost.example',
+      'notlocalhost',
+      '127.0.0.1.example',
+      '128.0.0.1',
+      '0.0.0.0',
+      '[::2]',
+      '127.0.0',
+      '',
+    ])
+      expect(isLoopback(host)).toBe(false)
+  })
+})
