@@ -69,11 +69,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#dispatch()
   }
 
-  /** Breaks the exchange off, as when its session ends. */
-  abort(reason: Error): void {
-    this.#finish()
-    this.#controller?.abort(reason)
-    this.#request.res.destroy()
+  /** The session was ended: the API is let go, the client told, or cut off where its answer has begun. */
+  endSession(): void {
+    const reason = new Error('the session was ended')
+    const wasOver = this.#isOver
+    this.#letGo(reason)
+    if (wasOver || this.#request.res.headersSent) this.#request.res.destroy()
+    else this.#deps.failed(this.#request, 'session_ended', reason)
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -111,7 +113,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const { res, route } = this.#request
     if (res.write(chunk)) return
     controller.pause()
-    this.#stallTimer = setTimeout(() => this.abort(new ClientGoneError()), route.idleTimeoutSeconds * 1000)
+    this.#stallTimer = setTimeout(() => {
+      this.#letGo(new ClientGoneError())
+      res.destroy()
+    }, route.idleTimeoutSeconds * 1000)
     res.once('drain', () => {
       clearTimeout(this.#stallTimer)
       controller.resume()
@@ -175,9 +180,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #clientClosed(): void {
-    if (this.#isOver) return
+    if (!this.#isOver) this.#letGo(new ClientGoneError())
+  }
+
+  /** Nobody waits for the API any more. */
+  #letGo(reason: Error): void {
     this.#finish()
-    this.#controller?.abort(new ClientGoneError())
+    this.#controller?.abort(reason)
     this.#body?.destroy()
   }
 

@@ -92,7 +92,7 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
   }
   const stopListening = rules.onRule((isOver) => {
     for (const exchange of exchanges) {
-      if (exchange.session !== undefined && isOver(exchange.session)) exchange.abort(new Error('the session was ended'))
+      if (exchange.session !== undefined && isOver(exchange.session)) exchange.endSession()
     }
   })
   let isClosing = false
@@ -111,11 +111,12 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
       return
     }
     const { route } = match
-    if (isPreflight(req.method ?? '', req.headers)) {
+    const malformed = refuseFraming(req)
+    if (malformed === undefined && isPreflight(req.method ?? '', req.headers) && !hasBody(req)) {
       answerPreflight(req, res, route)
       return
     }
-    const refusal = refuseRequest(req, route)
+    const refusal = malformed === undefined ? refuseRequest(req, route) : { code: malformed }
     if (refusal !== undefined) {
       refuse(req, res, route, refusal)
       return
@@ -139,11 +140,7 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
   /** What can be judged without the session, and before the body is asked for. */
   function refuseRequest(req: IncomingMessage, route: Route): Refusal | undefined {
     const { method = '', headers } = req
-    if (isClosing) return { code: 'shutting_down', headers: ['retry-after', '1'] }
-    const malformed = refuseFraming(req)
-    if (malformed !== undefined) {
-      return { code: malformed, headers: malformed === 'upgrade_required' ? ['upgrade', 'websocket'] : [] }
-    }
+    if (isClosing) return { code: 'shutting_down' }
     if (!route.allowedMethods.has(method)) return { code: 'method_not_allowed', headers: ['allow', route.allow] }
     const untrusted = refuseSource(
       { method, headers },
@@ -157,9 +154,7 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
   function openSession(req: IncomingMessage, res: ServerResponse, route: Route): AccessCookieClaims | 'refused' {
     const token = openAccessToken(req.headers.cookie, { names, sealer, rules })
     if (!token.ok) {
-      // RFC 6750 section 3.1: nothing is wrong with a token that was not there.
-      const challenge = token.code === 'session_missing' ? 'Bearer' : 'Bearer error="invalid_token"'
-      refuse(req, res, route, { code: token.code, headers: ['www-authenticate', challenge] })
+      refuse(req, res, route, { code: token.code })
       return 'refused'
     }
     const insufficient = refuseByPolicy(token.claims, route, clock)
@@ -176,7 +171,7 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
     claims: AccessCookieClaims | undefined,
   ): void {
     if (route.upstreamPool.waiting >= maxWaitingRequests) {
-      refuse(req, res, route, { code: 'upstream_overloaded', headers: ['retry-after', '1'] })
+      refuse(req, res, route, { code: 'upstream_overloaded' })
       return
     }
     if (req.readableDidRead && hasBody(req)) throw new Error('the request body was read before the OAuth Proxy got it')
@@ -218,7 +213,13 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
       },
       'A request was refused.',
     )
-    sendError(req, res, code, [...cors(req.headers.origin), ...headers, 'x-request-id', requestId])
+    sendError(req, res, code, [
+      ...cors(req.headers.origin),
+      ...(usualHeaders.get(code) ?? []),
+      ...headers,
+      'x-request-id',
+      requestId,
+    ])
   }
 
   return {
@@ -243,6 +244,16 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
     },
   }
 }
+
+/** What RFC 9110 asks for beside a status, and RFC 6750 section 3.1: nothing is wrong with a token that was not there. */
+const usualHeaders = new Map<ErrorCode, HeaderLines>([
+  ['session_missing', ['www-authenticate', 'Bearer']],
+  ['access_token_expired', ['www-authenticate', 'Bearer error="invalid_token"']],
+  ['session_ended', ['www-authenticate', 'Bearer error="invalid_token"']],
+  ['upgrade_required', ['upgrade', 'websocket', 'connection', 'upgrade']],
+  ['upstream_overloaded', ['retry-after', '1']],
+  ['shutting_down', ['retry-after', '1']],
+])
 
 /** The target as it came: Express takes the path that a middleware is mounted on off `url`. */
 function targetOf(req: IncomingMessage & { originalUrl?: string }): string {

@@ -12,7 +12,7 @@ export interface Route extends RouteOptions {
 
 interface Node {
   readonly children: Map<string, Node>
-  /** The children's names as a server would see them that ignores case, and dots and spaces at the end of a name. */
+  /** The children's names as a server sees them that ignores case, dots and spaces at the end, or what follows `#` and `?`. */
   readonly foldedNames: Set<string>
   route?: Route
 }
@@ -82,7 +82,8 @@ export class RouteTable {
 }
 
 function fold(segment: string): string {
-  let end = segment.length
+  const delimiter = segment.search(/%23|%3f/i)
+  let end = delimiter === -1 ? segment.length : delimiter
   for (;;) {
     if (segment.endsWith('.', end)) end -= 1
     else if (segment.endsWith('%20', end)) end -= 3

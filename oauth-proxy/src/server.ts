@@ -1,4 +1,5 @@
 import { STATUS_CODES, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { errorCatalogue, type ErrorCode } from '@token-handler/shared'
 import { sendError } from './answers.ts'
@@ -47,10 +48,11 @@ interface HttpSocket extends Duplex {
 }
 
 function answerParserError(error: NodeJS.ErrnoException, socket: Duplex): void {
-  const { _httpMessage: answer } = socket as HttpSocket
   if (lingering.has(socket)) return
-  // Bytes in the middle of another answer would be taken for a part of it.
-  if (error.code === 'ECONNRESET' || !socket.writable || answer?.headersSent === true) socket.destroy()
+  const { _httpMessage: answer } = socket as HttpSocket
+  if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
+  // More bytes would be taken for a part of the answer that is being written.
+  else if (answer?.headersSent === true) (socket as Socket).destroySoon()
   else writeError(socket, parserErrors.get(error.code) ?? 'invalid_request')
 }
 

@@ -36,9 +36,9 @@ export interface ProxyUnderTest {
   /** Header lines of a call by the SPA's script on the same origin. */
   readonly spaHeaders: readonly string[]
   /** One call by the SPA on a connection of its own; header lines are added to the usual ones. */
-  call(requestLine: string, headers?: readonly string[], body?: string): Promise<RawAnswer>
+  readonly call: (requestLine: string, headers?: readonly string[], body?: string) => Promise<RawAnswer>
   /** The bytes of such a call. */
-  bytes(requestLine: string, headers?: readonly string[], body?: string): string
+  readonly bytes: (requestLine: string, headers?: readonly string[], body?: string) => string
   close(): Promise<void>
 }
 

@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { dechunk, findMessageEnd, headerList, headLines, type HeaderLine } from './http-message.ts'
-import { until } from './until.ts'
+
+const patienceMs = 15_000
 
 /** An answer as the client got it, to the byte. */
 export interface RawAnswer {
@@ -24,6 +25,8 @@ export interface RawClient {
   send(bytes: string): void
   /** The next answer, once it is whole. Interim answers (1xx) are answers too. */
   answer(options?: { method?: string }): Promise<RawAnswer>
+  /** Waits until these bytes came. */
+  receives(text: string): Promise<void>
   /** Waits until the other side has closed the connection. */
   closed(): Promise<void>
   destroy(): void
@@ -31,6 +34,26 @@ export interface RawClient {
 
 export async function openClient(port: number): Promise<RawClient> {
   const socket = connect(port, '127.0.0.1')
+  const waiting = new Set<() => void>()
+  const look = (): void => {
+    for (const check of waiting) check()
+  }
+  /** Resolves as soon as what came makes it true. */
+  const seen = (what: string, isTrue: () => boolean): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        waiting.delete(check)
+        reject(new Error(`${what}: not within ${patienceMs} ms; got ${JSON.stringify(client.received.slice(0, 200))}`))
+      }, patienceMs)
+      const check = (): void => {
+        if (!isTrue()) return
+        clearTimeout(timer)
+        waiting.delete(check)
+        resolve()
+      }
+      waiting.add(check)
+      check()
+    })
   const client: RawClient = {
     socket,
     received: '',
@@ -42,18 +65,25 @@ export async function openClient(port: number): Promise<RawClient> {
         const hasNoBody = method === 'HEAD' || status < 200 || status === 204 || status === 304
         return findMessageEnd(client.received, { hasNoBody, untilClose: true })
       }
-      await until('an answer', () => end() !== undefined || client.isClosed)
+      await seen('an answer', () => end() !== undefined || client.isClosed)
       const length = end() ?? client.received.length
       const raw = client.received.slice(0, length)
       client.received = client.received.slice(length)
       return parseAnswer(raw)
     },
-    closed: () => until('the end of the connection', () => client.isClosed),
+    closed: () => seen('the end of the connection', () => client.isClosed),
+    receives: (text) => seen(text, () => client.received.includes(text)),
     destroy: () => void socket.destroy(),
   }
-  socket.on('data', (chunk: Buffer) => (client.received += chunk.toString('latin1')))
+  socket.on('data', (chunk: Buffer) => {
+    client.received += chunk.toString('latin1')
+    look()
+  })
   socket.on('error', () => {})
-  socket.on('close', () => (client.isClosed = true))
+  socket.on('close', () => {
+    client.isClosed = true
+    look()
+  })
   await once(socket, 'connect')
   return client
 }
