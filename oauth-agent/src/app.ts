@@ -49,7 +49,7 @@ export interface OAuthAgent {
    * Serves everything under the base path: as the listener of a server, or mounted in an Express app with or without a
    * prefix. Requests for other paths go to `next`, or are answered 404 where there is none.
    */
-  handler(req: IncomingMessage, res: ServerResponse, next?: (error?: unknown) => void): void
+  readonly handler: (req: IncomingMessage, res: ServerResponse, next?: (error?: unknown) => void) => void
   ready(): Readiness
   /** Begins to read the authorization server's metadata, again and again until it can be read. Returns at once. */
   start(): void
@@ -96,7 +96,7 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
     { method: 'post', path: `${base}/login/end`, handlers: [readBody(responseBodyBytes), loginEnd(wired)] },
     { method: 'get', path: `${base}/session`, handlers: [session(wired)] },
     { method: 'post', path: `${base}/refresh`, handlers: [body, refresh(wired)] },
-    { method: 'post', path: `${base}/logout`, handlers: [logout(wired)] },
+    { method: 'post', path: `${base}/logout`, handlers: [body, logout(wired)] },
   ]
   const continuePath = `${base}/logout/continue`
   const known = new Set([...routes.map(({ path }) => path), continuePath])

@@ -126,7 +126,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
         [oidc.customFetch]: async (url, init) => toResponse(await boundedFetch(url, init as RequestInit)),
         ...(allowHttp ? { execute: [oidc.allowInsecureRequests] } : {}),
       })
-      return structuredClone({ ...configuration.serverMetadata() }) as oidc.ServerMetadata
+      return { ...configuration.serverMetadata() }
     },
   })
   const signingKeys = createSigningKeys(fetchKeys, clock)

@@ -18,17 +18,15 @@ const firstPauseMs = 500
 const longestPauseMs = 30_000
 
 export function createBackground(logger: Logger): Background {
-  const running = new Set<Promise<void>>()
+  const running = new Set<Promise<unknown>>()
   const stop = new AbortController()
 
   function follow(what: string, work: Promise<unknown>): void {
-    const followed = work
-      .catch((error: unknown) =>
-        logger.error({ event: 'background_failed', what, error: describeError(error) }, 'Failed.'),
-      )
-      .then(() => {
-        running.delete(followed)
+    const followed: Promise<unknown> = work
+      .catch((error: unknown) => {
+        logger.error({ event: 'background_failed', what, error: describeError(error) }, 'Failed.')
       })
+      .finally(() => running.delete(followed))
     running.add(followed)
   }
 

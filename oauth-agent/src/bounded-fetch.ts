@@ -13,9 +13,9 @@ export class UnansweredError extends Error {
   /** `true` only when the request surely never left: everything else may have been processed. */
   readonly isUnsent: boolean
 
-  constructor(message: string, { isUnsent, cause }: { isUnsent: boolean; cause: unknown }) {
-    super(message, { cause })
-    this.isUnsent = isUnsent
+  constructor(message: string, options: { isUnsent: boolean; cause: unknown }) {
+    super(message, { cause: options.cause })
+    this.isUnsent = options.isUnsent
   }
 }
 

@@ -45,8 +45,8 @@ const longestPollMs = 8_000
 
 /** `POST login/end`: authorization response → code exchange → session cookies. */
 export function loginEnd(deps: LoginEndDeps): RequestHandler {
-  const { pendingLogins, authorizationServer, sessions, cookies, clock } = deps
-  const { perform, replaced } = createLoginPerformer(deps)
+  const { pendingLogins, authorizationServer, sessions, cookies, clock, logger } = deps
+  const { perform } = createLoginPerformer(deps)
   return async (req, res) => {
     const { cookie: cookieHeader } = req.headers
     const { state, iss, result } = parseAuthorizationResponse(parametersOf(req))
@@ -58,7 +58,10 @@ export function loginEnd(deps: LoginEndDeps): RequestHandler {
     }
     try {
       await authorizationServer.checkIssuer(iss)
-      if ('error' in result) throw authorizationError(result.error)
+      if ('error' in result) {
+        logger.info({ event: 'authorization_refused', oauthError: result.error }, 'The login ended with an error.')
+        throw authorizationError(result.error)
+      }
       const outcome = await perform(pending, result.code, iss, cookieHeader)
       if (outcome.state === 'used') {
         const session = await liveSession(cookieHeader)
@@ -72,7 +75,7 @@ export function loginEnd(deps: LoginEndDeps): RequestHandler {
         ...cookies.lines(generation, { cookieHeader }),
         pendingLogins.clear(pending),
       ]
-      addCookies(res, [...lines, ...replaced(cookieHeader, generation.claims.sid, lines)])
+      addCookies(res, [...lines, ...cookies.clearForeign(cookieHeader, generation.claims.sid, lines)])
       const id = generation.id === undefined ? undefined : cookies.openId(generation.id)
       sendJson(res, 200, sessionAnswer({ claims: generation.claims, id, idleSecondsLeft }, clock))
     } catch (error) {
@@ -84,6 +87,7 @@ export function loginEnd(deps: LoginEndDeps): RequestHandler {
   /** A callback that is reloaded, or come back to, finds the session that it made. */
   async function liveSession(cookieHeader: string | undefined): Promise<LiveSession> {
     const session = await sessions.judge(cookieHeader)
+    if (session.state === 'unavailable') throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
     if (session.state !== 'live') throw new TokenHandlerError('unknown_state')
     return session
   }
@@ -96,14 +100,12 @@ function isFinal(error: unknown): boolean {
 }
 
 interface LoginPerformer {
-  perform(
+  readonly perform: (
     pending: PendingLogin,
     code: string,
     iss: string | undefined,
     cookieHeader: string | undefined,
-  ): Promise<Outcome>
-  /** Clears the cookies of sessions that the new one replaces. */
-  replaced(cookieHeader: string | undefined, sid: string, lines: readonly string[]): string[]
+  ) => Promise<Outcome>
 }
 
 /** Redeems a code once, however often and wherever the login end is posted. */
@@ -178,23 +180,14 @@ function createLoginPerformer(deps: LoginEndDeps): LoginPerformer {
     if (text === undefined) return { state: 'used' }
     const generation = JSON.parse(text) as Generation
     const judgement = await ledger.show(sessions.shown(generation.claims, 'look', false))
-    switch (judgement.state) {
-      case 'current':
-        return { state: 'session', generation, idleSecondsLeft: judgement.idleSecondsLeft }
-      case 'successors': {
-        const newest = sessions.openSuccessors(generation.claims, judgement.blobs)
-        if (newest === undefined) return { state: 'used' }
-        return {
-          state: 'session',
-          generation: { ...newest, id: newest.id ?? generation.id },
-          idleSecondsLeft: undefined,
-        }
-      }
-      case 'unknown':
-        throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
-      default:
-        return { state: 'used' }
+    if (judgement.state === 'unknown') throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
+    if (judgement.state === 'current') {
+      return { state: 'session', generation, idleSecondsLeft: judgement.idleSecondsLeft }
     }
+    const newest =
+      judgement.state === 'successors' ? sessions.openSuccessors(generation.claims, judgement.blobs) : undefined
+    if (newest === undefined) return { state: 'used' }
+    return { state: 'session', generation: { ...newest, id: newest.id ?? generation.id }, idleSecondsLeft: undefined }
   }
 
   /** The session that this browser had ends softly: its refresh token goes, its access cookie runs out. */
@@ -221,6 +214,5 @@ function createLoginPerformer(deps: LoginEndDeps): LoginPerformer {
       }
       return outcome
     },
-    replaced: (cookieHeader, sid, lines) => cookies.clearForeign(cookieHeader, sid, lines),
   }
 }

@@ -95,8 +95,9 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       case 'absent':
         return { outcome: 'ended' }
       case 'unknown':
-        return { outcome: 'store_unavailable' }
+        break
     }
+    return { outcome: 'store_unavailable' }
   }
 
   /** Rows 2 and 4 to 8: the holder of the lease sends the refresh token, once. */
@@ -138,11 +139,12 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       case 'refused':
         return refused(shown, lease)
       case 'not_this_session':
-        logger.error({ event: 'subject_changed', security: true }, 'The refreshed tokens are not of this session.')
-        await sessions.end(sid, 'subject_changed', true)
-        revoke(answer.revoke, shown)
-        return { outcome: 'ended' }
+        break
     }
+    logger.error({ event: 'subject_changed', security: true }, 'The refreshed tokens are not of this session.')
+    await sessions.end(sid, 'subject_changed', true)
+    revoke(answer.revoke, shown)
+    return { outcome: 'ended' }
   }
 
   /** Row 4. */
@@ -161,44 +163,42 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     const write = (): ReturnType<Ledger['commit']> =>
       ledger.commit({ sid, generation: g, lease, blob, identity, absoluteDeadline: exp, idleSeconds })
     const committed = await write()
-    switch (committed.state) {
-      case 'committed':
-        return sealed.fits ? given(generation, idleSeconds) : { outcome: 'too_large', generation, size: sealed.size }
-      case 'unknown':
-        // The browser is the second place where this success survives.
-        background.persist('commit of a refresh', async () => {
-          const late = await write()
-          if (late.state === 'ended') revoke(tokens, shown)
-          return late.state !== 'unknown'
-        })
-        return sealed.fits ? given(generation) : { outcome: 'too_large', generation, size: sealed.size }
-      case 'ended':
-        revoke(tokens, shown)
-        return { outcome: 'ended' }
-      case 'successors':
-      case 'superseded':
-        return conclude(shown, committed)
+    if (committed.state === 'successors' || committed.state === 'superseded') return conclude(shown, committed)
+    if (committed.state === 'ended') {
+      revoke(tokens, shown)
+      return { outcome: 'ended' }
     }
+    if (committed.state === 'unknown') {
+      // The browser is the second place where this success survives.
+      background.persist('commit of a refresh', async () => {
+        const late = await write()
+        if (late.state === 'ended') revoke(tokens, shown)
+        return late.state !== 'unknown'
+      })
+    }
+    if (!sealed.fits) return { outcome: 'too_large', generation, size: sealed.size }
+    return given(generation, committed.state === 'committed' ? await idleSecondsLeft(generation.claims) : undefined)
   }
 
   /** Row 8: the answer counts only if nobody else went on meanwhile. */
   async function refused(shown: RefreshCookieClaims, lease: string): Promise<RefreshOutcome | 'again'> {
     const judgement = await ledger.refuse(shown.sid, shown.g, lease)
-    switch (judgement.state) {
-      case 'not_mine':
-        return 'again'
-      case 'ended':
-        logger.warn({ event: 'refresh_refused', security: true }, 'The refresh token is spent, revoked or expired.')
-        return { outcome: 'ended' }
-      default:
-        return conclude(shown, judgement)
+    if (judgement.state === 'not_mine') return 'again'
+    if (judgement.state === 'ended') {
+      logger.warn({ event: 'refresh_refused', security: true }, 'The refresh token is spent, revoked or expired.')
     }
+    return conclude(shown, judgement)
   }
 
-  function given(generation: Generation, idleSecondsLeft?: number): RefreshOutcome {
+  async function idleSecondsLeft(claims: RefreshCookieClaims): Promise<number | undefined> {
+    const judgement = await ledger.show(sessions.shown(claims, 'look', false))
+    return judgement.state === 'current' ? judgement.idleSecondsLeft : undefined
+  }
+
+  function given(generation: Generation, idleLeft?: number): RefreshOutcome {
     return generation.access === undefined
       ? { outcome: 'too_large', generation, size: 'as logged when it was refreshed' }
-      : { outcome: 'cookies', generation, idleSecondsLeft }
+      : { outcome: 'cookies', generation, idleSecondsLeft: idleLeft }
   }
 
   /** An answer without a refresh token leaves the old one in force, so that has to go then. */

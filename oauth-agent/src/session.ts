@@ -1,15 +1,17 @@
 import type { RequestHandler } from 'express'
-import type { Clock } from '@token-handler/shared'
+import { readSids, TokenHandlerError, type Clock, type CookieNames } from '@token-handler/shared'
 import { addCookies, loggedOutAnswer, sendJson, sessionAnswer } from './answers.ts'
 import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
 
 /** `GET session`: who is logged in, and for how long. Sets no session cookie; clears those of a session that is over. */
 export function session({
+  names,
   sessions,
   cookies,
   clock,
 }: {
+  readonly names: CookieNames
   readonly sessions: Pick<Sessions, 'judge'>
   readonly cookies: Pick<SessionCookies, 'clearTag' | 'clearForeign'>
   readonly clock: Clock
@@ -22,7 +24,12 @@ export function session({
       sendJson(res, 200, sessionAnswer(judged, clock))
       return
     }
-    if (judged.state === 'ended') addCookies(res, cookies.clearTag(judged.sid))
+    if (judged.state === 'unavailable') throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
+    const cleared = judged.state === 'ended' ? cookies.clearTag(judged.sid) : []
+    const sids = readSids(cookieHeader, names)
+    // Without a sid cookie every sealed cookie is a leftover; with two of them nobody knows which are.
+    const leftovers = sids.length < 2 ? cookies.clearForeign(cookieHeader, sids[0], cleared) : []
+    addCookies(res, [...cleared, ...leftovers])
     sendJson(res, 200, loggedOutAnswer)
   }
 }

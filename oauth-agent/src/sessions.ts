@@ -36,6 +36,8 @@ export type JudgedSession =
   | { readonly state: 'ended'; readonly sid: string }
   /** Nothing that opens and belongs together; or replaced cookies. Nothing is cleared. */
   | { readonly state: 'none' }
+  /** The ledger cannot be asked, and the rules known here are too old to go by. */
+  | { readonly state: 'unavailable' }
 
 /** Opens, judges and ends sessions; knows cookies and ledger, but no HTTP. */
 export interface Sessions {
@@ -71,6 +73,9 @@ export interface SessionsDeps {
   readonly clock: Clock
   readonly logger: Logger
 }
+
+/** Without the store, older rules than this are no answer to whether a session was ended. */
+const stalestRulesMs = 60_000
 
 export function createSessions(deps: SessionsDeps): Sessions {
   const { options, names, sealer, cookies, ledger, background, logger } = deps
@@ -120,10 +125,10 @@ export function createSessions(deps: SessionsDeps): Sessions {
       case 'absent':
         return { state: 'ended', sid: claims.sid }
       case 'unknown':
-        return ledger.rules.endOf(identityOf(claims, issuer)) === undefined
-          ? live(session, undefined)
-          : { state: 'ended', sid: claims.sid }
+        break
     }
+    if (ledger.rules.endOf(identityOf(claims, issuer)) !== undefined) return { state: 'ended', sid: claims.sid }
+    return ledger.rules.staleForMs() > stalestRulesMs ? { state: 'unavailable' } : live(session, undefined)
   }
 
   function reportSuperseded(claims: RefreshCookieClaims): void {
