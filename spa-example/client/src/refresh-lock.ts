@@ -10,55 +10,50 @@ export function createRefreshLock(name: string): RefreshLock {
 
 /** How long a claim waits for an objection. Messages, unlike timers, are not throttled in hidden tabs. */
 const CLAIM_MS = 100
-/** When the holder is taken for dead: it repeats its objection three times as often. */
+/** When the holder is taken for dead: it says three times as often that it is there. */
 const SILENCE_MS = 3000
 
-type LockMessage = readonly ['claim' | 'busy' | 'held' | 'free', number]
+type Word = 'claim' | 'busy' | 'held' | 'free'
+type LockMessage = readonly [Word, number]
 
 /**
- * Best effort, for browsers without Web Locks: a tab claims the lock and takes it when nobody objects within 100 ms.
- * The holder objects to every claim (`held`), a claimant to those with a higher number than its own (`busy`). Two tabs may
- * hold it in rare cases (a frozen tab objects too late); the agent's own single flight makes that harmless.
+ * Best effort, for browsers without Web Locks: a tab claims the lock twice and takes it when nobody objects either time.
+ * The holder objects to every claim (`held`); of two claimants the one with the higher number yields (`busy`). Two tabs
+ * may hold it in rare cases (a stalled tab objects too late); the agent's own single flight makes that harmless.
  */
 function channelLock(name: string): RefreshLock {
   return async (work) => {
     const channel = new BroadcastChannel(`${name}/lock`)
     const ticket = Math.random()
-    let heard: LockMessage[0] | undefined
-    let wake: (() => void) | undefined
+    let hear: ((word: Word) => void) | undefined
     let holding = false
     // oxlint-disable-next-line require-post-message-target-origin -- a BroadcastChannel reaches its own origin only
-    const say = (kind: LockMessage[0]): void => channel.postMessage([kind, ticket] satisfies LockMessage)
-    channel.addEventListener('message', ({ data: [kind, other] }: MessageEvent<LockMessage>) => {
-      if (kind === 'claim') {
-        if (holding) say('held')
-        else if (other > ticket) say('busy')
-      } else if (kind !== 'busy' || other < ticket) {
-        heard = kind
-        wake?.()
-      }
-    })
-    const news = (ms: number): Promise<void> =>
+    const say = (word: Word): void => channel.postMessage([word, ticket] satisfies LockMessage)
+    /** The next word that concerns this tab, or undefined when it is silent so long. */
+    const news = (ms: number): Promise<Word | undefined> =>
       new Promise((resolve) => {
-        const timer = setTimeout(resolve, ms)
-        wake = () => {
+        const timer = setTimeout(resolve, ms, undefined)
+        hear = (word) => {
           clearTimeout(timer)
-          resolve()
+          resolve(word)
         }
       })
+    channel.addEventListener('message', ({ data: [word, other] }: MessageEvent<LockMessage>) => {
+      const isWeaker = other > ticket
+      if (holding && word === 'claim') say('held')
+      else if (word === 'claim' && isWeaker) say('busy')
+      else if (!isWeaker || word === 'held' || word === 'free') hear?.(word)
+    })
     let beat: ReturnType<typeof setInterval> | undefined
     try {
-      for (;;) {
-        heard = undefined
+      for (let silences = 0; silences < 2;) {
         say('claim')
-        await news(CLAIM_MS)
-        if (heard === undefined) break
-        while (heard !== undefined && heard !== 'free') {
-          heard = undefined
-          await news(SILENCE_MS)
-        }
+        let heard = await news(CLAIM_MS)
+        silences = heard === undefined ? silences + 1 : 0
+        while (heard !== undefined && heard !== 'free') heard = await news(SILENCE_MS)
       }
       holding = true
+      say('held')
       beat = setInterval(say, SILENCE_MS / 3, 'held')
       return await work()
     } finally {

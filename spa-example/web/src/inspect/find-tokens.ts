@@ -10,11 +10,11 @@ const JOSE = /eyJ[\w-]{8,}(?:\.[\w-]*){2,4}/g
 /** Words of base64url, base64 or hex that are long enough to be a credential: 40 characters carry 160 bits and more. */
 const WORDS = /[\w+/=-]{40,}/g
 
-/** Words of this shape name things and open nothing: UUIDs, trace ids (W3C Trace Context), runs of dashes. */
-const NAMES = /^(?:[\da-f]+-)+[\da-f]+$|^[a-z_/=+-]+$/i
+/** Words of these shapes name things and open nothing: UUIDs and trace ids, headers and the like, paths. */
+const NAMES = [/^(?:[\da-f]+-)+[\da-f]+$/i, /^[a-z_/=+-]+$/, /^[^A-Z]*\/[^A-Z]*$/]
 
 /** Bits a character; random base64url has about 5 at this length, hex 4 and prose with paths below. */
-const LEAST_ENTROPY = 3.5
+const LEAST_ENTROPY = 3.2
 
 /** All that looks like a token in a text. Rather one too many than one too few. */
 export function findTokens(text: string): Suspect[] {
@@ -24,15 +24,10 @@ export function findTokens(text: string): Suspect[] {
     return ' '
   })
   for (const [word] of rest.matchAll(WORDS)) {
-    const isRandom = /\d/.test(word) && entropy(word) >= LEAST_ENTROPY && !NAMES.test(word) && !isPath(word)
+    const isRandom = entropy(word) >= LEAST_ENTROPY && !NAMES.some((name) => name.test(word))
     if (isRandom) suspects.push({ kind: 'opaque', start: abbreviate(word) })
   }
   return suspects
-}
-
-/** Slashes in base64 are rare and stand between long runs; in a path the pieces are short. */
-function isPath(word: string): boolean {
-  return word.includes('/') && word.split('/').every((piece) => piece.length < 24)
 }
 
 /** Shannon entropy in bits a character. */

@@ -1,0 +1,176 @@
+import { describe, expect, it } from '@jest/globals'
+import type { Page } from 'playwright-core'
+import { openPage, useTestBed } from './test-page.ts'
+
+const bed = useTestBed()
+
+const LATE = 'GET /api/late'
+
+async function openTabs(count: number): Promise<Page[]> {
+  const tabs = [await bed.logIn()]
+  while (tabs.length < count) tabs.push(await bed.open())
+  await Promise.all(tabs.map((tab) => tab.evaluate(() => window.client.session())))
+  return tabs
+}
+
+function call(tab: Page, path: string): Promise<number> {
+  return tab.evaluate(async (to) => (await window.client.fetch(to)).status, path)
+}
+
+describe.each([
+  ['with Web Locks', true],
+  ['without Web Locks, by an election', false],
+])('five tabs %s', (_name, hasLocks) => {
+  const prepare = async (): Promise<void> => {
+    if (!hasLocks) await bed.context.addInitScript(() => Reflect.deleteProperty(Navigator.prototype, 'locks'))
+  }
+
+  it('refresh once when all find the access token over at the same time', async () => {
+    await prepare()
+    const tabs = await openTabs(5)
+    expect(await tabs[0]?.evaluate(() => 'locks' in navigator)).toBe(hasLocks)
+    bed.server.agent.expireAccessToken()
+    const held = bed.server.hold('GET /api/orders')
+    // Chromium sends equal GETs one after the other, so that the later may use the answer of the first.
+    const answers = tabs.map((tab, index) => call(tab, `/api/orders?tab=${index}`))
+    await held.arrived(5)
+    held.release()
+    expect(await Promise.all(answers)).toEqual([200, 200, 200, 200, 200])
+    expect(bed.server.agent.refreshes).toBe(1)
+  })
+
+  it('refresh once when one of them hears of the expiry after the others have refreshed', async () => {
+    await prepare()
+    const [late, ...others] = (await openTabs(5)) as [Page, ...Page[]]
+    bed.server.agent.expireAccessToken()
+    const answerLate = Promise.withResolvers<void>()
+    const arrived = Promise.withResolvers<void>()
+    bed.server.script(LATE, async ({ headers }) => {
+      if (!String(headers['cookie']).includes('th-at-x=1')) return undefined
+      arrived.resolve()
+      await answerLate.promise
+      return undefined
+    })
+    const lateAnswer = call(late, '/api/late')
+    await arrived.promise
+    expect(await Promise.all(others.map((tab) => call(tab, '/api/orders')))).toEqual([200, 200, 200, 200])
+    answerLate.resolve()
+    expect(await lateAnswer).toBe(200)
+    expect(bed.server.agent.refreshes).toBe(1)
+  })
+
+  it('refresh once though they hear nothing of each other but the lock', async () => {
+    await prepare()
+    await bed.context.addInitScript(() => {
+      const post = Reflect.get(BroadcastChannel.prototype, 'postMessage') as (message: unknown) => void
+      BroadcastChannel.prototype.postMessage = function (this: BroadcastChannel, message: unknown) {
+        if (this.name.endsWith('/lock')) post.call(this, message)
+      }
+    })
+    const tabs = await openTabs(5)
+    bed.server.agent.expireAccessToken()
+    const held = bed.server.hold('POST /oauth-agent/refresh')
+    const answers = tabs.map((tab) => call(tab, '/api/orders'))
+    await held.arrived(1)
+    held.release()
+    expect(await Promise.all(answers)).toEqual([200, 200, 200, 200, 200])
+    expect(bed.server.agent.refreshes).toBe(1)
+  })
+
+  it('refresh once early, when 80 % of the life are over', async () => {
+    await prepare()
+    const { times } = bed.server.agent
+    bed.server.agent.times = { ...times, access_token_expires_in: 59 }
+    const tabs = await openTabs(5)
+    bed.server.script('POST /oauth-agent/refresh', () => {
+      bed.server.agent.times = times
+      return undefined
+    })
+    expect(await Promise.all(tabs.map((tab) => call(tab, '/api/orders')))).toEqual([200, 200, 200, 200, 200])
+    for (const tab of tabs) {
+      await tab.waitForFunction(() => (window.client.current?.accessTokenExpiresIn ?? 0) > 200)
+    }
+    expect(bed.server.agent.refreshes).toBe(1)
+  })
+})
+
+describe('the session event', () => {
+  const reasons = (tab: Page): Promise<string[]> =>
+    tab.evaluate(() => window.changes.map(({ reason, otherTab }) => (otherTab ? `${reason} elsewhere` : reason)))
+
+  it('tells every tab of a login, a refresh and a logout', async () => {
+    const other = await bed.open()
+    await other.evaluate(() => window.client.session())
+    const tab = await bed.logIn()
+    await other.waitForFunction(() => window.client.current?.isLoggedIn === true)
+    bed.server.agent.times = { ...bed.server.agent.times, access_token_expires_in: 1000 }
+    await tab.evaluate(() => window.client.refresh())
+    await other.waitForFunction(() => (window.client.current?.accessTokenExpiresIn ?? 0) > 900)
+    await tab.evaluate(() => window.client.logout({ navigate: false }))
+    await other.waitForFunction(() => window.client.current?.isLoggedIn === false)
+    expect(await reasons(other)).toEqual(['loaded', 'login elsewhere', 'updated elsewhere', 'logout elsewhere'])
+    expect(await reasons(tab)).toEqual(['loaded', 'updated', 'logout'])
+  })
+
+  it('tells every tab of an end that one of them met', async () => {
+    const [tab, other] = (await openTabs(2)) as [Page, Page]
+    bed.server.agent.endSession()
+    await tab.evaluate(() => window.client.fetch('/api/orders').catch(() => undefined))
+    await other.waitForFunction(() => window.client.current?.isLoggedIn === false)
+    expect(await reasons(other)).toEqual(['loaded', 'ended elsewhere'])
+  })
+
+  it('tells of another user who logged in in another tab', async () => {
+    const tab = await bed.logIn()
+    bed.server.agent.claims = { sub: 'somebody-else' }
+    await bed.logIn()
+    await tab.waitForFunction(() => window.client.current?.idTokenClaims?.['sub'] === 'somebody-else')
+    expect(await reasons(tab)).toEqual(['loaded', 'login elsewhere'])
+  })
+
+  it('is silent when only time has passed', async () => {
+    const tab = await bed.logIn()
+    await tab.evaluate(() => window.client.session())
+    await tab.evaluate(() => window.client.session())
+    expect(await reasons(tab)).toEqual(['loaded'])
+  })
+
+  it('does not come from an answer that was on its way during a logout', async () => {
+    const tab = await bed.logIn()
+    const late = Promise.withResolvers<void>()
+    const arrived = Promise.withResolvers<void>()
+    bed.server.script('GET /oauth-agent/session', async () => {
+      arrived.resolve()
+      await late.promise
+      return { status: 200, headers: { 'content-type': 'application/json' }, body: '{"is_logged_in":true}' }
+    })
+    const answer = tab.evaluate(async () => (await window.client.session()).isLoggedIn)
+    await arrived.promise
+    await tab.evaluate(() => window.client.logout({ navigate: false }))
+    late.resolve()
+    expect(await answer).toBe(false)
+    expect(await reasons(tab)).toEqual(['loaded', 'logout'])
+  })
+
+  it('stops with the subscription', async () => {
+    const tab = await bed.logIn()
+    const count = await tab.evaluate(async () => {
+      let events = 0
+      window.client.on('session', () => (events += 1))()
+      await window.client.refresh()
+      return events
+    })
+    expect(count).toBe(0)
+  })
+
+  it('reaches tabs of this browser only', async () => {
+    const tab = await bed.logIn()
+    const elsewhere = await bed.browser.newContext()
+    const stranger = await openPage(elsewhere, bed.server.origin)
+    await stranger.evaluate(() => window.client.session())
+    await tab.evaluate(() => window.client.logout({ navigate: false }))
+    await stranger.evaluate(() => window.client.session())
+    expect(await reasons(stranger)).toEqual(['loaded'])
+    await elsewhere.close()
+  })
+})

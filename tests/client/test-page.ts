@@ -1,0 +1,99 @@
+import { afterAll, afterEach, beforeAll, beforeEach } from '@jest/globals'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
+import type * as Library from '@token-handler/client'
+import { launchBrowser } from '../support/browser.ts'
+import { startScriptedServer, type ScriptedServer } from './scripted-server.ts'
+
+declare global {
+  interface Window {
+    library: typeof Library
+    client: Library.TokenHandlerClient
+    changes: Library.SessionChange[]
+  }
+}
+
+/** A browser a file, and a server and a browser context a test. */
+export interface TestBed {
+  readonly server: ScriptedServer
+  readonly context: BrowserContext
+  readonly browser: Browser
+  /** A tab with the library in it, on a path of the page's origin. */
+  open(path?: string): Promise<Page>
+  /** A tab that has been through login and callback, and now asks for the session. */
+  logIn(): Promise<Page>
+}
+
+export function useTestBed(): TestBed {
+  let browser: Browser | undefined
+  let context: BrowserContext | undefined
+  let server: ScriptedServer | undefined
+  beforeAll(async () => {
+    browser = await launchBrowser()
+  })
+  beforeEach(async () => {
+    server = await startScriptedServer()
+    context = await browser?.newContext()
+  })
+  afterEach(async () => {
+    await context?.close()
+    await server?.close()
+  })
+  afterAll(async () => {
+    await browser?.close()
+  })
+  const present = <T>(part: T | undefined): T => {
+    if (part === undefined) throw new Error('only within a test')
+    return part
+  }
+  const open = (path = '/'): Promise<Page> => openPage(present(context), present(server).origin + path)
+  return {
+    get server() {
+      return present(server)
+    },
+    get context() {
+      return present(context)
+    },
+    get browser() {
+      return present(browser)
+    },
+    open,
+    async logIn() {
+      const page = await open()
+      await page.evaluate(() => window.client.login())
+      await page.waitForURL((url) => url.pathname === '/' && url.search === '')
+      await ready(page)
+      await page.evaluate(() => window.client.session())
+      return page
+    },
+  }
+}
+
+/** Opens a page and waits for the library in it; `window.changes` collects its session events. */
+export async function openPage(context: BrowserContext, url: string): Promise<Page> {
+  const page = await context.newPage()
+  await page.goto(url)
+  await ready(page)
+  return page
+}
+
+async function ready(page: Page): Promise<void> {
+  await page.waitForFunction(() => 'client' in window)
+  await page.evaluate(() => {
+    window.changes = []
+    window.client.on('session', (change) => window.changes.push(change))
+  })
+}
+
+/** What a call in the page throws: its class and fields, or undefined when it does not throw. */
+export function failureOf(page: Page, call: () => Promise<unknown>): Promise<Record<string, unknown> | undefined> {
+  return page.evaluate(async (source) => {
+    try {
+      // The function comes from the test as text, as Playwright's own arguments do.
+      await (window.eval(`(${source})`) as () => Promise<unknown>)()
+      return undefined
+    } catch (error) {
+      const { name, code, status, retryAfterSeconds, reason } = error as Record<string, unknown>
+      return { name, code, status, retryAfterSeconds, reason }
+    }
+  }, call.toString())
+}
