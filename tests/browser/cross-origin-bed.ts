@@ -14,9 +14,12 @@ export interface CrossOriginBed {
   readonly foreign: ForeignSite
   /** Headers of the WebSocket handshakes at agent and proxy. */
   readonly handshakes: readonly IncomingHttpHeaders[]
+  /** A browser of its own, until the end of the test. */
   newContext(options?: BrowserContextOptions): Promise<BrowserContext>
-  /** A tab of a new context that has logged in. */
+  /** A tab of a new context that has logged in, until the end of the test. */
   logIn(options?: BrowserContextOptions): Promise<Page>
+  /** The same, until the end of the file. */
+  logInForAll(): Promise<Page>
 }
 
 export const sibling = 'other.example.localhost'
@@ -53,11 +56,21 @@ export function useCrossOriginDemo(): CrossOriginBed {
     for (const part of opened.toReversed()) await part.close()
   })
 
-  async function newContext(options?: BrowserContextOptions): Promise<BrowserContext> {
+  async function openContext(options?: BrowserContextOptions): Promise<BrowserContext> {
     const context = await browser.newContext(options)
     context.setDefaultTimeout(patienceMs)
+    return context
+  }
+  async function newContext(options?: BrowserContextOptions): Promise<BrowserContext> {
+    const context = await openContext(options)
     contexts.push(context)
     return context
+  }
+  async function logInWith(context: BrowserContext): Promise<Page> {
+    const page = await context.newPage()
+    await page.goto(demo.url)
+    await logIn(page)
+    return page
   }
   return {
     get demo() {
@@ -68,11 +81,11 @@ export function useCrossOriginDemo(): CrossOriginBed {
     },
     handshakes,
     newContext,
-    async logIn(options) {
-      const page = await (await newContext(options)).newPage()
-      await page.goto(demo.url)
-      await logIn(page)
-      return page
+    logIn: async (options) => logInWith(await newContext(options)),
+    async logInForAll() {
+      const context = await openContext()
+      opened.push(context)
+      return logInWith(context)
     },
   }
 }
