@@ -42,7 +42,7 @@ const publicListen = listen.extend({
     .strictObject({
       certificate_file: z.string().min(1).describe('PEM: the certificate, then those that lead to its root.'),
       private_key_file: z.string().min(1).describe('PEM: the private key.'),
-      minimum_version: z.enum(['TLSv1.2', 'TLSv1.3']).default('TLSv1.3'),
+      minimum_version: z.enum(['TLSv1.2', 'TLSv1.3']).default('TLSv1.3').describe('Oldest TLS version that is taken.'),
     })
     .optional()
     .describe('Terminates TLS here; changed files are read without a restart.'),
@@ -51,16 +51,21 @@ const publicListen = listen.extend({
 const clientAuthentication = z
   .discriminatedUnion('method', [
     z.strictObject({
-      method: z.enum(['client_secret_basic', 'client_secret_post']),
-      client_secret: z.string().min(1).describe('Use ${ENV_VARIABLE} or file:PATH.'),
+      method: z
+        .enum(['client_secret_basic', 'client_secret_post'])
+        .describe('Client secret in the Authorization header, or in the body.'),
+      client_secret: z.string().min(1).describe('The secret. Use ${ENV_VARIABLE} or file:PATH.'),
     }),
     z.strictObject({
-      method: z.literal('private_key_jwt'),
+      method: z.literal('private_key_jwt').describe('Signed assertion (RFC 7523); no shared secret.'),
       private_key: z
         .string()
         .min(1)
         .describe('Private key: a JWK as JSON, or PKCS#8 PEM. Use ${ENV_VARIABLE} or file:PATH.'),
-      algorithm: z.enum(['ES256', 'ES384', 'PS256', 'RS256', 'EdDSA', 'Ed25519']).default('ES256'),
+      algorithm: z
+        .enum(['ES256', 'ES384', 'PS256', 'RS256', 'EdDSA', 'Ed25519'])
+        .default('ES256')
+        .describe('Signature algorithm of the assertion.'),
       kid: z.string().min(1).optional().describe('Key id in the assertion; taken from the JWK unless given.'),
     }),
   ])
@@ -68,16 +73,19 @@ const clientAuthentication = z
 
 const authorizationServer = z.strictObject({
   issuer: httpUrl.describe('Issuer, exactly as its metadata says it (RFC 8414 section 3.3).'),
-  client_id: z.string().min(1),
+  client_id: z.string().min(1).describe('Client id, as registered.'),
   client_authentication: clientAuthentication.optional().describe('Needed wherever the agent runs.'),
   redirect_uri: httpUrl.describe(
     "A page of the SPA, exactly as registered; the SPA posts its query to the agent's login/end.",
   ),
-  post_logout_redirect_uri: httpUrl.optional(),
+  post_logout_redirect_uri: httpUrl
+    .optional()
+    .describe('A page of the SPA, exactly as registered, to come back to after a logout.'),
   scope: z
     .string()
     .refine((text) => text.split(' ').includes('openid'), 'must contain openid')
-    .default('openid profile'),
+    .default('openid profile')
+    .describe('Scopes to ask for, separated by spaces. Many servers give refresh tokens for offline_access only.'),
   resource: z.array(z.url()).default([]).describe('Resource indicators (RFC 8707).'),
   id_token_algorithms: z
     .array(
@@ -90,9 +98,12 @@ const authorizationServer = z.strictObject({
     .boolean()
     .default(false)
     .describe('Demand the iss response parameter (RFC 9207) even where metadata is silent.'),
-  pushed_authorization_requests: z.enum(['auto', 'require', 'off']).default('auto').describe('PAR (RFC 9126).'),
+  pushed_authorization_requests: z
+    .enum(['auto', 'require', 'off'])
+    .default('auto')
+    .describe('PAR (RFC 9126): auto uses it where the metadata offers it.'),
   timeout_seconds: seconds(45, 1, 120).describe('Limit of one call to the authorization server.'),
-  clock_skew_seconds: seconds(30, 0, 60),
+  clock_skew_seconds: seconds(30, 0, 60).describe("Tolerance for the authorization server's clock."),
 })
 
 const agent = z
@@ -118,7 +129,7 @@ const agent = z
         id_token_hint: z
           .boolean()
           .default(false)
-          .describe('Log out through <agent>/logout/continue with an id_token_hint.'),
+          .describe('Log out through a redirect of the agent that carries an id_token_hint, which the SPA never sees.'),
       })
       .prefault({}),
   })
@@ -129,7 +140,8 @@ const cookies = z
     prefix: z
       .string()
       .regex(/^[A-Za-z0-9]{1,16}$/, 'must be 1 to 16 letters or digits')
-      .default('th'),
+      .default('th')
+      .describe('Part of every cookie name; applications on one host need different ones.'),
     access_token_path: publicPath
       .default('/api')
       .describe('Public path of the OAuth Proxy; the access cookie is sent there only.'),
@@ -170,7 +182,11 @@ const route = z.strictObject({
   upstream_path: publicPath
     .optional()
     .describe('Replaces the matched path towards the API; without it the path goes on unchanged.'),
-  methods: z.array(method).min(1).default(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']),
+  methods: z
+    .array(method)
+    .min(1)
+    .default(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])
+    .describe('Methods that may pass.'),
   session: z
     .enum(['required', 'none'])
     .default('required')
@@ -191,14 +207,14 @@ const route = z.strictObject({
     .min(0)
     .optional()
     .describe('Largest request body; unlimited unless given, for bodies are streamed.'),
-  connect_timeout_seconds: seconds(5),
+  connect_timeout_seconds: seconds(5).describe('Longest wait for a connection to the API.'),
   response_timeout_seconds: seconds(60).describe('Longest wait for the first byte of the answer.'),
   idle_timeout_seconds: seconds(300).describe('Longest silence within an answer.'),
 })
 
 const proxy = z
   .strictObject({
-    routes: z.array(route).default([]),
+    routes: z.array(route).default([]).describe('What can be reached through the proxy, and how; nothing else can.'),
     trusted_proxies: z
       .array(
         z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], 'must be an address or a network such as 10.0.0.0/8'),
@@ -279,7 +295,14 @@ export const configSchema = z
     ledger,
     proxy,
     spa: spa.optional(),
-    log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info') }).prefault({}),
+    log: z
+      .strictObject({
+        level: z
+          .enum(['debug', 'info', 'warn', 'error', 'silent'])
+          .default('info')
+          .describe('Least level that is logged.'),
+      })
+      .prefault({}),
   })
   .describe('Configuration of the Token Handler')
 
