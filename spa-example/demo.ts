@@ -47,6 +47,8 @@ export interface DemoOptions {
   readonly accessTokenLifetimeSeconds?: number
   /** `aud` of the access tokens, an absolute URI; a long one makes long tokens. */
   readonly apiAudience?: string
+  /** Default `127.0.0.1`; `localhost` puts the authorization server on the site of a `same-origin` SPA. */
+  readonly authorizationServerHost?: '127.0.0.1' | 'localhost'
 }
 
 export interface Demo {
@@ -90,6 +92,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     opened.push(topology)
     const { spaOrigin: url, backendOrigin: backendUrl } = topology
     const authorizationServer = await startAuthorizationServer({
+      host: options.authorizationServerHost ?? '127.0.0.1',
       port: ports.authorizationServer,
       clients: { redirectUris: [`${url}/callback`], postLogoutRedirectUris: [`${url}/`] },
       apiAudience,

@@ -5,6 +5,7 @@ import { sibling, stranger, useCrossOriginDemo } from './cross-origin-bed.ts'
 import { callApi } from './support.ts'
 
 const bed = useCrossOriginDemo()
+const harmless = { atUpstream: 0, atAuthorizationServer: 0, victim: 'Demo User' }
 const targets = ['/api/orders', '/oauth-agent/session', '/oauth-agent/refresh', '/oauth-agent/logout']
 
 /**
@@ -94,10 +95,14 @@ const attempts: Readonly<Record<string, (url: string) => Promise<unknown>>> = {
     }),
 }
 
+/**
+ * The browser itself protects from other sites: no cookie goes along. A sibling's requests carry the session, and it is
+ * we who refuse them.
+ */
 describe.each([
-  ['a sibling that is not trusted', sibling],
-  ['another site', stranger],
-])('%s', (_what, name) => {
+  ['a sibling that is not trusted', sibling, 'session'],
+  ['another site', stranger, 'none'],
+])('%s', (_what, name, cookiesOfRequests) => {
   let victim: Page
   let page: Page
   let before: { requests: number; upstream: number; backChannel: number }
@@ -116,18 +121,23 @@ describe.each([
     }
   })
 
-  /** Whatever was tried: neither API nor authorization server heard of it, and the victim's session stands. */
-  afterEach(async () => {
-    expect(bed.demo.api.received).toHaveLength(before.upstream)
-    expect(bed.demo.authorizationServer.requests).toHaveLength(before.backChannel)
+  afterEach(() => page.close())
+
+  /** What the attempts led to; `harmless` whatever was tried. */
+  async function consequences(): Promise<typeof harmless> {
+    const atUpstream = bed.demo.api.received.length - before.upstream
     await callApi(victim)
-    expect(bed.demo.authorizationServer.requests).toHaveLength(before.backChannel)
-    await page.close()
-  })
+    const atAuthorizationServer = bed.demo.authorizationServer.requests.length - before.backChannel
+    return { atUpstream, atAuthorizationServer, victim: (await victim.getByTestId('user').textContent()) ?? '' }
+  }
 
   const arrived = () => bed.demo.wire.requests.slice(before.requests)
-  /** Cookies of requests and handshakes since the page was opened; undefined where there was none. */
-  const cookies = () => [...arrived().map(({ headers }) => headers), ...bed.handshakes].map(({ cookie }) => cookie)
+  /** What cookies the requests and handshakes carried since the page was opened, preflights apart. */
+  const cookies = () => {
+    const requests = arrived().filter(({ method }) => method !== 'OPTIONS')
+    const headers = [...requests.map((request) => request.headers), ...bed.handshakes]
+    return [...new Set(headers.map(({ cookie = '' }) => (cookie.includes('-sid=') ? 'session' : cookie || 'none')))]
+  }
 
   it.each(targets)('learns and causes nothing by script at %s', async (path) => {
     const outcomes: [string, unknown][] = []
@@ -142,10 +152,8 @@ describe.each([
         .toSorted(),
     ).toEqual([...Array.from({ length: 7 }, () => 'GET'), 'OPTIONS', 'OPTIONS', 'POST', 'POST'])
     expect(bed.handshakes.map(({ origin }) => origin)).toEqual([bed.foreign.origin(name)])
-    // The browser itself protects from other sites. A sibling's requests carry the session, and are refused by us.
-    const withSession = cookies().filter((cookie) => cookie?.includes('-sid='))
-    if (name === stranger) expect(cookies().filter((cookie) => cookie !== undefined)).toEqual([])
-    else expect(withSession.length).toBeGreaterThan(5)
+    expect(cookies()).toEqual([cookiesOfRequests])
+    expect(await consequences()).toEqual(harmless)
   })
 
   it('causes nothing with beacons', async () => {
@@ -153,6 +161,8 @@ describe.each([
       await page.evaluate((url) => navigator.sendBeacon(url, 'x'), bed.demo.backendUrl + path)
     }
     await until('the beacons arrive', () => arrived().length === targets.length)
+    expect(cookies()).toEqual([cookiesOfRequests])
+    expect(await consequences()).toEqual(harmless)
   })
 
   it.each(targets)('learns and causes nothing by a link to %s', async (path) => {
@@ -160,9 +170,10 @@ describe.each([
     await page.goto(`${bed.foreign.origin(name)}/link`)
     await page.getByRole('link').click()
     await page.waitForURL(bed.demo.backendUrl + path)
-    await expectRefusal(page)
+    expect(refusals).toContain(await shownCode(page))
     expect(arrived().map(({ headers }) => headers['sec-fetch-dest'])).toEqual(['document'])
-    if (name === stranger) expect(cookies()).toEqual([undefined])
+    expect(cookies()).toEqual([cookiesOfRequests])
+    expect(await consequences()).toEqual(harmless)
   })
 
   it.each(targets)('learns and causes nothing by a form posted to %s', async (path) => {
@@ -170,11 +181,12 @@ describe.each([
     await page.goto(`${bed.foreign.origin(name)}/form`)
     await page.getByRole('button').click()
     await page.waitForURL(bed.demo.backendUrl + path)
-    await expectRefusal(page)
+    expect(refusals).toContain(await shownCode(page))
     expect(arrived().map(({ method, headers }) => [method, headers.origin])).toEqual([
       ['POST', bed.foreign.origin(name)],
     ])
-    if (name === stranger) expect(cookies()).toEqual([undefined])
+    expect(cookies()).toEqual([cookiesOfRequests])
+    expect(await consequences()).toEqual(harmless)
   })
 
   it.each(targets)('learns and causes nothing by a popup of %s', async (path) => {
@@ -189,14 +201,16 @@ describe.each([
       }
     })
     expect(['refused', '']).toContain(learned)
+    expect(cookies()).toEqual([cookiesOfRequests])
+    expect(await consequences()).toEqual(harmless)
   })
 })
 
+const refusals = ['cross_site', 'missing_header', 'untrusted_origin', 'untrusted_destination', 'method_not_allowed']
+
 /** The browser shows an answer that says why, and nothing of the session. */
-async function expectRefusal(page: Page): Promise<void> {
+async function shownCode(page: Page): Promise<unknown> {
   const text = (await page.locator('body').textContent()) ?? ''
   const { code, error_code: errorCode } = JSON.parse(text) as Record<string, unknown>
-  expect(['cross_site', 'missing_header', 'untrusted_origin', 'untrusted_destination', 'method_not_allowed']).toContain(
-    code ?? errorCode,
-  )
+  return code ?? errorCode
 }

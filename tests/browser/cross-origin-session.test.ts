@@ -118,9 +118,9 @@ describe('SPA on www, agent and proxy on api, of one site', () => {
     const upstreamBefore = bed.demo.api.received.length
     const answer = await page.evaluate(async () => {
       const response = await fetch('/api/orders', { headers: { 'token-handler-version': '1' } })
-      return [response.status, await response.json()]
+      return { status: response.status, ...((await response.json()) as { code: string }) }
     })
-    expect(answer).toEqual([403, expect.objectContaining({ code: 'missing_origin' })])
+    expect(answer).toMatchObject({ status: 403, code: 'missing_origin' })
     const [call] = requestsSince(before).calls
     expect(call?.headers).toMatchObject({ 'sec-fetch-site': 'same-origin', cookie: expect.stringContaining('th-at-') })
     expect(bed.demo.api.received).toHaveLength(upstreamBefore)
