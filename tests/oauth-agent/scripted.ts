@@ -1,3 +1,4 @@
+import { generateKeyFile, type KeyFile } from '@token-handler/shared'
 import { Canaries, findJwts } from '../support/canary.ts'
 import { fakeClock, type FakeClock } from '../support/clock.ts'
 import { ScriptedAuthorizationServer } from '../support/scripted-authorization-server.ts'
@@ -8,6 +9,8 @@ export interface Scripted {
   readonly server: ScriptedAuthorizationServer
   readonly agent: RunningAgent
   readonly clock: FakeClock
+  /** The agent's keys, for a second replica. */
+  readonly keys: KeyFile
   /** Starts a login and lets the user finish it: the answer to login/end, and the callback that led to it. */
   logIn(browser: Browser, fields?: Record<string, string>): Promise<{ answer: AgentAnswer; callback: URL }>
   /** A browser that is logged in. */
@@ -21,12 +24,14 @@ export interface Scripted {
 
 export async function startScripted(setup: Partial<AgentSetup> = {}): Promise<Scripted> {
   const clock = fakeClock()
+  const keys = setup.keys ?? generateKeyFile(new Date())
   const server = await ScriptedAuthorizationServer.start(clock)
   const agent = await startAgent({
     issuer: server.issuer,
     clientId: server.clientId,
     clientAuthentication: { method: 'client_secret_basic', clientSecret: server.clientSecret },
     clock,
+    keys,
     ...setup,
     authorizationServer: { timeoutSeconds: 2, ...setup.authorizationServer },
   }).catch(async (error: unknown) => {
@@ -52,6 +57,7 @@ export async function startScripted(setup: Partial<AgentSetup> = {}): Promise<Sc
     server,
     agent,
     clock,
+    keys,
     callback,
     logIn,
     async loggedIn() {

@@ -206,9 +206,15 @@ export class ScriptedAuthorizationServer {
       case 'token':
         break
     }
-    const credentials = Buffer.from(`${this.clientId}:${this.clientSecret}`).toString('base64')
-    if (req.headers.authorization !== `Basic ${credentials}`) return json(401, { error: 'invalid_client' })
+    if (!this.#isClient(req.headers.authorization)) return json(401, { error: 'invalid_client' })
     return form.get('grant_type') === 'refresh_token' ? this.#refresh(form) : this.#redeem(form)
+  }
+
+  /** Basic credentials are form-encoded before they are joined (RFC 6749 section 2.3.1). */
+  #isClient(authorization = ''): boolean {
+    const joined = Buffer.from(authorization.replace(/^Basic /, ''), 'base64').toString('utf8')
+    const [id = '', secret = ''] = joined.split(':').map((part) => decodeURIComponent(part.replaceAll('+', ' ')))
+    return id === this.clientId && secret === this.clientSecret
   }
 
   #metadata(): Record<string, unknown> {
@@ -264,7 +270,8 @@ export class ScriptedAuthorizationServer {
   }
 
   async #tokens({ nonce, refreshToken }: Grant): Promise<Answer> {
-    const accessToken = this.#issue('access')
+    const { access_token: wanted } = this.tokenAnswer
+    const accessToken = typeof wanted === 'string' ? wanted : this.#issue('access')
     const idToken = await this.makeIdToken(nonce, accessToken)
     this.issued.push(idToken)
     return json(200, {

@@ -1,0 +1,585 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import { CookieJar } from '../support/cookie-jar.ts'
+import { until } from '../support/until.ts'
+import { postLogoutRedirectUri, redirectUri, startAgent } from './running-agent.ts'
+import { startScripted, type Scripted } from './scripted.ts'
+
+let scripted: Scripted
+beforeEach(async () => {
+  scripted = await startScripted()
+})
+afterEach(() => scripted.close())
+
+const loginCookies = (jar: CookieJar): string[] =>
+  jar.names().filter((name) => name.startsWith('__Host-Http-th-login-'))
+
+describe('the authorization request', () => {
+  it('[B-PK-01][B-PK-02][B-ST-12][A-02] is a code request with S256, state and nonce of 43 characters', async () => {
+    const { json } = await scripted.agent.browser().post('login/start')
+    const { searchParams, origin, pathname } = new URL(String(json['authorization_url']))
+    expect(origin + pathname).toBe(`${scripted.server.issuer}/authorize`)
+    expect(Object.fromEntries(searchParams)).toEqual({
+      client_id: 'scripted-client',
+      response_type: 'code',
+      redirect_uri: redirectUri,
+      scope: 'openid profile email',
+      state: expect.stringMatching(/^[\w-]{43}$/),
+      nonce: expect.stringMatching(/^[\w-]{43}$/),
+      code_challenge: expect.stringMatching(/^[\w-]{43}$/),
+      code_challenge_method: 'S256',
+    })
+  })
+
+  it('[B-PK-03] never repeats a value', async () => {
+    const seen = new Set<string>()
+    for (let round = 0; round < 50; round++) {
+      const { json } = await scripted.agent.browser().post('login/start')
+      const { searchParams } = new URL(String(json['authorization_url']))
+      for (const name of ['state', 'nonce', 'code_challenge']) seen.add(String(searchParams.get(name)))
+    }
+    expect(seen.size).toBe(150)
+  })
+
+  it('[B-PR-01][B-PR-02] is pushed where the server offers that, and then shows nothing but its reference', async () => {
+    scripted.server.metadata = { pushed_authorization_request_endpoint: `${scripted.server.issuer}/par` }
+    const { json } = await scripted.agent.browser().post('login/start', { login_hint: 'somebody' })
+    const { searchParams } = new URL(String(json['authorization_url']))
+    expect([...searchParams.keys()].toSorted()).toEqual(['client_id', 'request_uri'])
+    const pushed = scripted.server.calls.find(({ endpoint }) => endpoint === 'par')
+    expect(pushed?.authorization).toMatch(/^Basic /)
+    expect(pushed?.form.get('login_hint')).toBe('somebody')
+    expect(pushed?.form.has('request_uri')).toBe(false)
+  })
+
+  it.each([400, 404, 500])('[B-PR-04] is not sent another way when pushing fails with %d', async (status) => {
+    scripted.server.metadata = { pushed_authorization_request_endpoint: `${scripted.server.issuer}/par` }
+    scripted.server.script.par = () => ({ status, body: '{"error":"invalid_request"}' })
+    const answer = await scripted.agent.browser().post('login/start')
+    expect([answer.status, answer.json['error_code']]).toEqual([502, 'authorization_server_error'])
+    expect(answer.setCookies).toEqual([])
+  })
+
+  it('[B-PR-08] carries the configured resources, and so does the token request', async () => {
+    const resource = ['https://api.example.test/a', 'https://api.example.test/b']
+    const other = await startScripted({ authorizationServer: { resource } })
+    const browser = other.agent.browser()
+    const { callback } = await other.logIn(browser)
+    expect(callback.searchParams.get('code')).not.toBeNull()
+    await browser.post('refresh')
+    for (const { form } of other.server.calls.filter(({ endpoint }) => endpoint === 'token')) {
+      expect(form.getAll('resource')).toEqual(resource)
+    }
+    await other.close()
+  })
+
+  it('[B-TK-01] has the configured redirect URI, byte for byte, in both requests', async () => {
+    const exact = 'http://LOCALHOST:3000/callback?tenant=a%2fb'
+    const other = await startScripted({ authorizationServer: { redirectUri: exact } })
+    const browser = other.agent.browser()
+    const started = await browser.post('login/start', undefined, { 'x-forwarded-host': 'evil.test' })
+    const url = new URL(String(started.json['authorization_url']))
+    expect(url.searchParams.get('redirect_uri')).toBe(exact)
+    const callback = other.server.authorize(url)
+    const ended = await browser.post('login/end', callback.searchParams, { 'x-forwarded-host': 'evil.test' })
+    expect(ended.status).toBe(200)
+    expect(other.server.calls.find(({ endpoint }) => endpoint === 'token')?.form.get('redirect_uri')).toBe(exact)
+    await other.close()
+  })
+})
+
+describe('pending logins', () => {
+  it('[A-06][A-07][A-08][A-10][A-11] live ten minutes in a small cookie of the strictest kind', async () => {
+    const { setCookies } = await scripted.agent.browser().post('login/start', {
+      acr_values: 'a'.repeat(160),
+      max_age: '999999999',
+    })
+    expect(setCookies).toHaveLength(1)
+    expect(setCookies[0]).toMatch(
+      /^__Host-Http-th-login-[\w-]{16}=[\w.-]{1,512}; Max-Age=600; Path=\/; HttpOnly; Secure; SameSite=Strict$/,
+    )
+  })
+
+  it('[B-ST-05] of several tabs end in any order, each with its own secrets', async () => {
+    const browser = scripted.agent.browser()
+    const callbacks = [
+      await scripted.callback(browser),
+      await scripted.callback(browser),
+      await scripted.callback(browser),
+    ]
+    for (const index of [1, 2, 0]) {
+      expect((await browser.post('login/end', callbacks[index]?.searchParams)).status).toBe(200)
+    }
+    expect(loginCookies(browser.jar)).toEqual([])
+  })
+
+  it('[D-TO-09][D-CK-09] are at most three, however many were abandoned: the oldest leave', async () => {
+    const browser = scripted.agent.browser()
+    let last: URL | undefined
+    for (let round = 0; round < 30; round++) {
+      last = await scripted.callback(browser)
+      scripted.clock.advanceSeconds(1)
+      expect(loginCookies(browser.jar).length).toBeLessThanOrEqual(3)
+    }
+    expect((await browser.post('login/end', last?.searchParams)).status).toBe(200)
+  })
+
+  it('started by ten tabs at once are cleaned up by the next one', async () => {
+    const browser = scripted.agent.browser()
+    await Promise.all(Array.from({ length: 10 }, () => browser.post('login/start')))
+    expect(loginCookies(browser.jar)).toHaveLength(10)
+    const { answer } = await scripted.logIn(browser)
+    expect(answer.status).toBe(200)
+    expect(loginCookies(browser.jar)).toHaveLength(2)
+  })
+
+  it('[B-ST-04][E-CK-01] are over after ten minutes, whatever the browser says', async () => {
+    const browser = scripted.agent.browser(new CookieJar({ now: () => 0 }))
+    const callback = await scripted.callback(browser)
+    scripted.clock.advanceSeconds(601)
+    const answer = await browser.post('login/end', callback.searchParams)
+    expect([answer.status, answer.json['error_code']]).toEqual([400, 'unknown_state'])
+    expect(scripted.server.count('token')).toBe(0)
+  })
+
+  it('[D-SE-03][E-DS-01] are no session, and a session cookie is no pending login', async () => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    const [login] = loginCookies(browser.jar).flatMap((name) => browser.jar.get(name))
+    const other = await scripted.loggedIn()
+    const rt = other.jar.names().find((name) => name.includes('-rt-')) ?? ''
+    const [refreshCookie] = other.jar.get(rt)
+    const asSession = `__Host-Http-th-sid=${rt.slice(-8)}AAAAAAAAAAAAAA; ${rt}=${login?.value}`
+    expect((await scripted.agent.browser().get('session', { cookie: asSession })).json).toEqual({ is_logged_in: false })
+    const asLogin = `${login?.name}=${refreshCookie?.value}`
+    const answer = await scripted.agent.browser().post('login/end', callback.searchParams, { cookie: asLogin })
+    expect(answer.json['error_code']).toBe('unknown_state')
+  })
+})
+
+describe('login/end', () => {
+  it('[D-CK-04][D-CK-14][A-12] sets the session cookies exactly as documented', async () => {
+    const { answer } = await scripted.logIn(scripted.agent.browser())
+    expect(answer.text).toBe(
+      `{"is_logged_in":true,"id_token_claims":${JSON.stringify({
+        sub: 'subject-1',
+        name: 'Søren Ångström',
+        auth_time: Math.floor(scripted.clock.now() / 1000) - 10,
+      })},"access_token_expires_in":300,"access_token_lifetime":300,"session_expires_in":43200,"idle_expires_in":3600}`,
+    )
+    const strict = 'HttpOnly; Secure; SameSite=Strict'
+    const shape = answer.setCookies.map((line) => line.replace(/^([^=]+)=[\w.-]+;/, '$1=…;').replace(/-[\w-]{8}=…/, '-<tag>=…'))
+    expect(shape).toEqual([
+      `__Host-Http-th-sid=…; Max-Age=43200; Path=/; ${strict}`,
+      `__Secure-th-at-<tag>=…; Max-Age=300; Path=/api; ${strict}`,
+      `__Secure-th-rt-<tag>=…; Max-Age=43200; Path=/oauth-agent; ${strict}`,
+      `__Secure-th-id-<tag>=…; Max-Age=43200; Path=/oauth-agent; ${strict}`,
+      expect.stringMatching(/^__Host-Http-th-login-[\w-]{16}=; Max-Age=0; Path=\/; Expires=Thu, 01 Jan 1970/),
+    ])
+    const [sid = ''] = /[\w-]{22}/.exec(answer.setCookies[0]?.split('=')[1] ?? '') ?? []
+    expect(sid).toHaveLength(22)
+    expect(answer.setCookies[1]).toContain(`-at-${sid.slice(0, 8)}=`)
+    expect(scripted.leaks(answer)).toEqual([])
+  })
+
+  it('keeps nothing beyond the browser session where that is configured', async () => {
+    const other = await startScripted({ cookies: { persistent: false } })
+    const { answer } = await other.logIn(other.agent.browser())
+    const kept = answer.setCookies.slice(0, 4).filter((line) => line.includes('Max-Age'))
+    expect(kept).toEqual([])
+    await other.close()
+  })
+
+  it.each([
+    ['missing', ''],
+    ['empty', 'state=&code=x'],
+    ['wrong', 'state=wrong&code=x'],
+    ['repeated', 'state=a&state=a&code=x'],
+    ['an array', 'state[]=a&code=x'],
+    ['garbled', 'state=%00&code=x'],
+    ['__proto__', '__proto__=a&code=x'],
+  ])('[B-ST-01][D-SE-05] refuses a state that is %s, without asking the authorization server', async (_what, body) => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+    const answer = await browser.post('login/end', body, headers)
+    expect(answer.status).toBe(400)
+    expect(answer.setCookies).toEqual([])
+    expect(scripted.server.count('token')).toBe(0)
+    expect((await browser.post('login/end', callback.searchParams)).status).toBe(200)
+  })
+
+  it.each(['code', 'state', 'iss', 'error'])('[B-ST-07] refuses a repeated %s', async (name) => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    const body = new URLSearchParams(callback.searchParams)
+    if (!body.has(name)) body.append(name, 'x')
+    body.append(name, 'x')
+    const answer = await browser.post('login/end', body)
+    expect([answer.status, answer.json['error_code']]).toEqual([400, 'invalid_request'])
+    expect(scripted.server.count('token')).toBe(0)
+  })
+
+  it.each(['response', 'id_token', 'access_token'])('[A-02][C-96] refuses %s: it was not asked for', async (name) => {
+    const browser = scripted.agent.browser()
+    const { searchParams } = await scripted.callback(browser)
+    searchParams.set(name, 'x')
+    expect((await browser.post('login/end', searchParams)).json['error_code']).toBe('invalid_request')
+    expect(scripted.server.count('token')).toBe(0)
+  })
+
+  it('ignores parameters that it does not know, and names that are dangerous elsewhere', async () => {
+    const browser = scripted.agent.browser()
+    const { searchParams } = await scripted.callback(browser)
+    for (const [name, value] of [
+      ['session_state', 'x'],
+      ['authuser', '0'],
+      ['authuser', '1'],
+      ['__proto__', 'x'],
+      ['issuer', 'https://evil.test'],
+    ] as const) {
+      searchParams.append(name, value)
+    }
+    expect((await browser.post('login/end', searchParams)).status).toBe(200)
+  })
+
+  it('[B-PK-04][D-SE-02] refuses the right code and state in another browser', async () => {
+    const callback = await scripted.callback(scripted.agent.browser())
+    const answer = await scripted.agent.browser().post('login/end', callback.searchParams)
+    expect([answer.status, answer.json['error_code']]).toEqual([400, 'unknown_state'])
+    expect(scripted.server.count('token')).toBe(0)
+  })
+
+  it('[B-ISS-02][C-90][C-91] refuses a missing or foreign issuer before the code is sent, and ends that login', async () => {
+    for (const iss of [undefined, 'https://evil.test', `${scripted.server.issuer}/`]) {
+      const browser = scripted.agent.browser()
+      const { searchParams } = await scripted.callback(browser)
+      searchParams.delete('iss')
+      if (iss !== undefined) searchParams.set('iss', iss)
+      const answer = await browser.post('login/end', searchParams)
+      expect([answer.status, answer.json['error_code']]).toEqual([400, 'invalid_request'])
+      expect(loginCookies(browser.jar)).toEqual([])
+    }
+    expect(scripted.server.count('token')).toBe(0)
+  })
+
+  it('[B-ISS-03] demands the issuer where configured, whatever the metadata says', async () => {
+    const other = await startScripted({ authorizationServer: { requireIss: true } })
+    other.server.metadata = { authorization_response_iss_parameter_supported: undefined }
+    const browser = other.agent.browser()
+    const { searchParams } = await other.callback(browser)
+    searchParams.delete('iss')
+    expect((await browser.post('login/end', searchParams)).json['error_code']).toBe('invalid_request')
+    await other.close()
+  })
+
+  it.each([
+    ['access_denied', 400, 'access_denied'],
+    ['login_required', 400, 'login_required'],
+    ['consent_required', 400, 'interaction_required'],
+    ['temporarily_unavailable', 400, 'authorization_error'],
+    ['<script>alert(1)</script>', 400, 'authorization_error'],
+    ['constructor', 400, 'authorization_error'],
+  ])(
+    '[B-ST-06][B-ST-09] turns the error %s into a code of ours, a code beside it or not',
+    async (error, status, code) => {
+      const browser = scripted.agent.browser()
+      const { searchParams } = await scripted.callback(browser)
+      searchParams.set('error', error)
+      searchParams.set('error_description', '<img src=x onerror=alert(1)>\r\nSet-Cookie: a=b')
+      const answer = await browser.post('login/end', searchParams)
+      expect([answer.status, answer.text]).toEqual([status, JSON.stringify({ error_code: code })])
+      expect(loginCookies(browser.jar)).toEqual([])
+      expect(scripted.server.count('token')).toBe(0)
+      expect(scripted.agent.log()).not.toContain('onerror')
+    },
+  )
+
+  it('[B-ST-08] says nothing of an error whose state it does not know, and clears no other login', async () => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    const answer = await browser.post('login/end', { error: 'access_denied', error_description: 'x', state: 'foreign' })
+    expect([answer.status, answer.text]).toEqual([400, '{"error_code":"unknown_state"}'])
+    expect((await browser.post('login/end', callback.searchParams)).status).toBe(200)
+  })
+
+  it('answers an unknown state with the live session of this browser, and redeems nothing', async () => {
+    const browser = scripted.agent.browser()
+    const { callback } = await scripted.logIn(browser)
+    const pending = await scripted.callback(browser)
+    const again = await browser.post('login/end', callback.searchParams)
+    expect([again.status, again.json['is_logged_in'], again.setCookies]).toEqual([200, true, []])
+    expect(scripted.server.count('token')).toBe(1)
+    expect((await browser.post('login/end', pending.searchParams)).status).toBe(200)
+  })
+
+  it('[B-ST-02] redeems a code once, however often and fast it is posted, and every post gets the same session', async () => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    const cookie = browser.jar.header(scripted.agent.url)
+    const posts = await Promise.all(
+      Array.from({ length: 20 }, () => browser.post('login/end', callback.searchParams, { cookie })),
+    )
+    scripted.clock.advanceSeconds(50)
+    posts.push(await browser.post('login/end', callback.searchParams, { cookie }))
+    expect(posts.map(({ status }) => status)).toEqual(Array.from({ length: 21 }, () => 200))
+    expect(new Set(posts.map(({ setCookies }) => setCookies[0]?.slice(0, 41))).size).toBe(1)
+    expect(scripted.server.count('token')).toBe(1)
+  })
+
+  it('[B-ST-02] gives nothing for a login cookie that is shown again later, or after logout', async () => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    const cookie = browser.jar.header(scripted.agent.url)
+    await browser.post('login/end', callback.searchParams)
+    await browser.post('logout')
+    const afterLogout = await browser.post('login/end', callback.searchParams, { cookie })
+    expect(afterLogout.json['error_code']).toBe('unknown_state')
+    scripted.clock.advanceSeconds(61)
+    const late = await browser.post('login/end', callback.searchParams, { cookie })
+    expect(late.json['error_code']).toBe('unknown_state')
+    expect(scripted.server.count('token')).toBe(1)
+  })
+
+  it('gives the newest cookies when the session was refreshed before the login end is repeated', async () => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    const cookie = browser.jar.header(scripted.agent.url)
+    await browser.post('login/end', callback.searchParams)
+    await browser.post('refresh')
+    const repeated = await browser.post('login/end', callback.searchParams, { cookie })
+    expect(repeated.status).toBe(200)
+    expect((await browser.post('refresh')).status).toBe(200)
+    expect(scripted.server.hasLiveGrant).toBe(true)
+  })
+
+  it('works on any replica: the second one waits for the first and gives the same session', async () => {
+    const { server, agent, clock, keys } = scripted
+    const common = {
+      issuer: server.issuer,
+      clientId: server.clientId,
+      clientAuthentication: { method: 'client_secret_basic', clientSecret: server.clientSecret } as const,
+      clock,
+      keys,
+      ledger: agent.ledger,
+    }
+    const replicas = [await startAgent(common), await startAgent(common)] as const
+    const jar = new CookieJar({ now: () => clock.now() })
+    const started = await replicas[0].browser(jar).post('login/start')
+    const callback = server.authorize(String(started.json['authorization_url']))
+    const posts = await Promise.all(replicas.map((one) => one.browser(jar).post('login/end', callback.searchParams)))
+    expect(posts.map(({ status }) => status)).toEqual([200, 200])
+    expect(server.count('token')).toBe(1)
+    await Promise.all(replicas.map((one) => one.close()))
+  })
+
+  it('[G-8][D-LIM-06] never redeems a code twice when the answer is lost: the user starts again', async () => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    const cookie = browser.jar.header(scripted.agent.url)
+    scripted.server.script.token = async ({ standard, res }) => {
+      await standard()
+      res.destroy()
+    }
+    const answer = await browser.post('login/end', callback.searchParams)
+    expect([answer.status, answer.json['error_code']]).toEqual([502, 'authorization_server_error'])
+    expect(loginCookies(browser.jar)).toEqual([])
+    scripted.server.script = {}
+    const again = await browser.post('login/end', callback.searchParams, { cookie })
+    expect(again.json['error_code']).toBe('unknown_state')
+    expect(scripted.server.count('token')).toBe(1)
+  })
+
+  it('[D-LIM-05] goes on when the browser hangs up, so that a repeated post finds the session', async () => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    const cookie = browser.jar.header(scripted.agent.url)
+    const gate = Promise.withResolvers<void>()
+    scripted.server.script.token = async ({ standard }) => {
+      await gate.promise
+      return standard()
+    }
+    const hangUp = new AbortController()
+    const post = fetch(new URL('login/end', scripted.agent.url), {
+      method: 'POST',
+      headers: { 'token-handler-version': '1', origin: 'http://localhost:3000', cookie },
+      body: callback.searchParams,
+      signal: hangUp.signal,
+    }).catch(() => undefined)
+    await until('the code is sent', () => scripted.server.count('token') === 1)
+    hangUp.abort()
+    await post
+    gate.resolve()
+    expect((await browser.post('login/end', callback.searchParams)).status).toBe(200)
+    expect(scripted.server.count('token')).toBe(1)
+  })
+})
+
+describe('a login over a session', () => {
+  it('[D-SE-01] gets a new session id; the old session ends softly', async () => {
+    const browser = await scripted.loggedIn()
+    const before = browser.jar.snapshot()
+    const names = (kind: string): string[] => browser.jar.names().filter((name) => name.includes(kind))
+    const [oldAccess = '', oldRefresh = ''] = [...names('-at-'), ...names('-rt-')]
+    const oldToken = scripted.server.issued.find((value) => value.startsWith('canary-refresh')) ?? ''
+    const { answer } = await scripted.logIn(browser)
+    expect(answer.status).toBe(200)
+    expect(names('-rt-')).toHaveLength(1)
+    expect(names('-rt-')).not.toContain(oldRefresh)
+    expect(names('-id-')).toHaveLength(1)
+    expect(names('-at-')).toContain(oldAccess)
+    await until('the old refresh token is revoked', () => scripted.server.isRevoked(oldToken))
+    const thief = scripted.agent.browser()
+    thief.jar.restore(before)
+    expect((await thief.get('session')).json).toEqual({ is_logged_in: false })
+  })
+
+  it('[D-SE-06] that fails leaves the session as it was', async () => {
+    const browser = await scripted.loggedIn()
+    const callback = await scripted.callback(browser)
+    scripted.server.script.token = () => ({ status: 500, body: '' })
+    expect((await browser.post('login/end', callback.searchParams)).status).toBe(502)
+    scripted.server.script = {}
+    expect((await browser.get('session')).json['is_logged_in']).toBe(true)
+    expect((await browser.post('refresh')).status).toBe(200)
+  })
+})
+
+describe('what a login asked for', () => {
+  it('[B-ID-11][F-NA-6] is checked: max_age demands a fresh auth_time', async () => {
+    for (const [authTime, status] of [
+      [-10, 200],
+      [-100, 403],
+      [undefined, 403],
+    ] as const) {
+      const now = Math.floor(scripted.clock.now() / 1000)
+      scripted.server.idToken = { claims: { auth_time: authTime === undefined ? undefined : now + authTime } }
+      const { answer } = await scripted.logIn(scripted.agent.browser(), { max_age: '60' })
+      expect([authTime, answer.status]).toEqual([authTime, status])
+    }
+  })
+
+  it('[B-ID-12][B-SU-02] is checked: acr_values demand one of them', async () => {
+    for (const [acr, status] of [
+      ['mfa', 200],
+      ['hardware', 200],
+      ['pwd', 403],
+      [undefined, 403],
+    ] as const) {
+      scripted.server.idToken = { claims: { acr } }
+      const { answer } = await scripted.logIn(scripted.agent.browser(), { acr_values: 'mfa hardware' })
+      expect([acr, answer.status]).toEqual([acr, status])
+    }
+    expect((await scripted.agent.browser().get('session')).json).toEqual({ is_logged_in: false })
+    await until('refused tokens are revoked', () => scripted.server.count('revocation') >= 4)
+  })
+})
+
+describe('without the authorization server', () => {
+  it('the agent starts, says so, and works as soon as the server is there', async () => {
+    const { server } = scripted
+    let isUp = false
+    server.script.discovery = ({ standard }) => (isUp ? standard() : { status: 503, body: '' })
+    const agent = await startAgent({
+      issuer: server.issuer,
+      clientId: server.clientId,
+      clientAuthentication: { method: 'client_secret_basic', clientSecret: server.clientSecret },
+      clock: scripted.clock,
+    })
+    expect(agent.agent.ready()).toEqual({ ready: false, authorizationServer: 'unknown' })
+    agent.agent.start()
+    await until('discovery failed', () => agent.agent.ready().authorizationServer === 'unavailable')
+    expect((await agent.browser().post('login/start')).json['error_code']).toBe('authorization_server_error')
+    expect((await agent.browser().get('session')).text).toBe('{"is_logged_in":false}')
+    expect((await agent.browser().post('logout')).text).toBe('{}')
+    isUp = true
+    await until('discovery works', () => agent.agent.ready().ready)
+    expect((await agent.browser().post('login/start')).status).toBe(200)
+    expect(agent.agent.ready()).toEqual({ ready: true, authorizationServer: 'ok' })
+    await agent.close()
+  })
+
+  it('a callback keeps its pending login, and can be posted again', async () => {
+    const { server } = scripted
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    server.script.discovery = () => ({ status: 503, body: '' })
+    const other = await startAgent({
+      issuer: server.issuer,
+      clientId: server.clientId,
+      clientAuthentication: { method: 'client_secret_basic', clientSecret: server.clientSecret },
+      clock: scripted.clock,
+      keys: scripted.keys,
+    })
+    const failed = await other.browser(browser.jar).post('login/end', callback.searchParams)
+    expect([failed.status, failed.headers.get('retry-after'), failed.setCookies]).toEqual([502, '5', []])
+    expect((await browser.post('login/end', callback.searchParams)).status).toBe(200)
+    await other.close()
+  })
+})
+
+describe('budgets', () => {
+  it('[D-CK-05][C-114] refuse a login whose tokens do not fit, before anything is set, and revoke the tokens', async () => {
+    scripted.server.tokenAnswer = { access_token: 'a'.repeat(4000) }
+    const browser = scripted.agent.browser()
+    const { answer } = await scripted.logIn(browser)
+    expect([answer.status, answer.json['error_code']]).toEqual([502, 'token_too_large'])
+    expect(answer.setCookies.filter((line) => !line.includes('Max-Age=0'))).toEqual([])
+    expect(browser.jar.names()).toEqual([])
+    await until('the tokens are revoked', () => !scripted.server.hasLiveGrant)
+    expect(scripted.agent.log()).toMatch(/"event":"token_too_large".*Set-Cookie \d+ of 3891 bytes/)
+  })
+
+  it('[C-114][D-CK-04][D-CK-10] allow what they say: every session that is granted works', async () => {
+    const other = await startScripted({ cookies: { responseBudgetBytes: 16_000, headerBudgetBytes: 7168 } })
+    const seen = new Set<number>()
+    for (let size = 400; size <= 5600; size += 400) {
+      other.server.tokenAnswer = { access_token: 'a'.repeat(size) }
+      const browser = other.agent.browser()
+      const { answer } = await other.logIn(browser)
+      seen.add(answer.status)
+      expect(browser.jar.refused).toEqual([])
+      if (answer.status !== 200) continue
+      expect(browser.jar.header(new URL('/api/x', other.agent.url)).length).toBeLessThanOrEqual(7168)
+      expect((await browser.post('refresh')).status).toBe(200)
+      expect((await browser.get('session')).json['is_logged_in']).toBe(true)
+    }
+    expect([...seen]).toEqual([200, 502])
+    await other.close()
+  })
+
+  it('count the whole answer: it never exceeds the response budget', async () => {
+    for (let size = 800; size < 1800; size += 100) {
+      scripted.server.tokenAnswer = { access_token: 'a'.repeat(size) }
+      const { answer } = await scripted.logIn(scripted.agent.browser())
+      if (answer.status !== 200) continue
+      const bytes = answer.setCookies.reduce((sum, line) => sum + `set-cookie: ${line}\r\n`.length, 0)
+      expect(bytes).toBeLessThanOrEqual(3891)
+    }
+  })
+})
+
+it('[B-TK-07][C-93] survives every shape of expires_in', async () => {
+  for (const [value, seconds] of [
+    [undefined, 300],
+    [0, 300],
+    [-5, 300],
+    ['text', 300],
+    [null, 300],
+    [{}, 300],
+    ['120', 120],
+    [59.9, 59],
+    [1e12, 900],
+    [1e300, 900],
+  ] as const) {
+    scripted.server.tokenAnswer = { expires_in: value }
+    const { answer } = await scripted.logIn(scripted.agent.browser())
+    expect([value, answer.status, answer.json['access_token_expires_in']]).toEqual([value, 200, seconds])
+    expect(answer.setCookies[1]).toContain(`Max-Age=${seconds};`)
+  }
+})
+
+it('sends the browser on to the configured page after logout', async () => {
+  const browser = await scripted.loggedIn()
+  const { json } = await browser.post('logout')
+  expect(new URL(String(json['logout_url'])).searchParams.get('post_logout_redirect_uri')).toBe(postLogoutRedirectUri)
+})
