@@ -294,7 +294,7 @@ describe('errors of fetch', () => {
       return json(401, { code: 'session_ended' })
     })
     const answer = page.evaluate(async () => (await window.client.fetch('/api/slow')).status)
-    await bed.logIn()
+    await bed.logInThroughPages()
     await page.waitForFunction(() => window.changes.some(({ reason }) => reason === 'login'))
     late.resolve()
     expect(await answer).toBe(200)

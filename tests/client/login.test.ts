@@ -209,11 +209,15 @@ describe('handleCallback', () => {
     expect(bed.server.receivedAt('POST /oauth-agent/login/end')).toHaveLength(1)
   })
 
-  it('answers the session when there is nothing to handle', async () => {
-    const page = await bed.open('/here?page=2')
-    expect(await page.evaluate(() => window.client.handleCallback())).toMatchObject({ isLoggedIn: false })
-    expect(page.url()).toBe(`${bed.server.origin}/here?page=2`)
-  })
+  it.each(['?page=2', '?code=promotion', '?error=7', '?state=of-a-logout'])(
+    'answers the session when there is nothing to handle: %s',
+    async (query) => {
+      const page = await bed.open(`/here${query}`)
+      expect(await page.evaluate(() => window.client.handleCallback())).toMatchObject({ isLoggedIn: false })
+      expect(page.url()).toBe(`${bed.server.origin}/here${query}`)
+      expect(bed.server.receivedAt('POST /oauth-agent/login/end')).toHaveLength(0)
+    },
+  )
 
   it('stays on the page when told so', async () => {
     const page = await bed.open('/here')

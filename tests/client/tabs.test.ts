@@ -101,7 +101,7 @@ describe('the session event', () => {
   it('tells every tab of a login, a refresh and a logout', async () => {
     const other = await bed.open()
     await other.evaluate(() => window.client.session())
-    const tab = await bed.logIn()
+    const tab = await bed.logInThroughPages()
     await other.waitForFunction(() => window.client.current?.isLoggedIn === true)
     bed.server.agent.times = { ...bed.server.agent.times, access_token_expires_in: 1000 }
     await tab.evaluate(() => window.client.refresh())
@@ -123,7 +123,7 @@ describe('the session event', () => {
   it('tells of another user who logged in in another tab', async () => {
     const tab = await bed.logIn()
     bed.server.agent.claims = { sub: 'somebody-else' }
-    await bed.logIn()
+    await bed.logInThroughPages()
     await tab.waitForFunction(() => window.client.current?.idTokenClaims?.['sub'] === 'somebody-else')
     expect(await reasons(tab)).toEqual(['loaded', 'login elsewhere'])
   })

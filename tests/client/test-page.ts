@@ -19,8 +19,10 @@ export interface TestBed {
   readonly browser: Browser
   /** A tab with the library in it, on a path of the page's origin. */
   open(path?: string): Promise<Page>
-  /** A tab that has been through login and callback, and now asks for the session. */
+  /** A tab with a session, which it has asked for once. */
   logIn(): Promise<Page>
+  /** The same by way of the authorization server and the callback page. */
+  logInThroughPages(): Promise<Page>
 }
 
 export function useTestBed(): TestBed {
@@ -58,6 +60,16 @@ export function useTestBed(): TestBed {
     },
     open,
     async logIn() {
+      const page = await open()
+      await page.evaluate(async () => {
+        for (const call of ['start', 'end']) {
+          await fetch(`/oauth-agent/login/${call}`, { method: 'POST', headers: { 'token-handler-version': '1' } })
+        }
+        await window.client.session()
+      })
+      return page
+    },
+    async logInThroughPages() {
       const page = await open()
       await page.evaluate(() => window.client.login())
       await page.waitForURL((url) => url.pathname === '/' && url.search === '')

@@ -4,9 +4,6 @@ import { isLoopback, navigableUrl, sameOriginPath } from './navigation.ts'
 import type { SessionStore } from './session-store.ts'
 import { parseSession, type Session } from './session.ts'
 
-/** Any of these in the query: an authorization response (RFC 6749 section 4.1.2), or one in a JWT (JARM section 2.3.1). */
-const RESPONSE_PARAMETERS = ['code', 'state', 'error', 'response']
-
 const RETURN_TO = 'token-handler:return-to'
 
 export interface LoginDeps {
@@ -14,10 +11,13 @@ export interface LoginDeps {
   readonly store: SessionStore
 }
 
-/** Is there an authorization response in the query of this page? */
+/**
+ * Is there an authorization response in this query: code or error with the state (RFC 6749 section 4.1.2), or all of it in
+ * a JWT (JARM section 2.3.1)? A state alone is no response: the return from a logout brings one too.
+ */
 export function hasAuthorizationResponse(search: string): boolean {
   const params = new URLSearchParams(search)
-  return RESPONSE_PARAMETERS.some((name) => params.has(name))
+  return params.has('response') || (params.has('state') && (params.has('code') || params.has('error')))
 }
 
 /** Asks the agent for an authorization request, remembers where to return to, and answers the URL to navigate to. */

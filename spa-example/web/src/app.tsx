@@ -52,7 +52,10 @@ export function App(): ReactNode {
   useEffect(() => {
     document.title = `${TITLES[path] ?? 'Not found'} · Token Handler demo`
     // A screen reader hears of the new view; not on the first one, which the browser announces itself.
-    if (firstPath.current !== path) main.current?.focus()
+    if (firstPath.current !== path) {
+      main.current?.focus({ preventScroll: true })
+      scrollTo(0, 0)
+    }
     firstPath.current = path
   }, [path])
 

@@ -24,5 +24,6 @@ export function Facts({ facts, testId }: FactsProps): ReactNode {
 function format(name: string, value: unknown): string {
   if (name === 'auth_time' && typeof value === 'number') return new Date(value * 1000).toLocaleString()
   if (typeof value === 'boolean') return value ? 'yes' : 'no'
+  if (Array.isArray(value)) return value.join(', ')
   return typeof value === 'string' ? value : JSON.stringify(value)
 }
