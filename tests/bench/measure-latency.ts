@@ -19,7 +19,7 @@ export async function measureAddedLatency(bench: Bench, report: (line: string) =
   if (proxy === undefined || bare === undefined) throw new Error('both contenders come with the repository')
   await bench.load.ask({ do: 'prepare', traffic: trafficOf('others', bench.options), keyFile: bench.keyFile })
 
-  const limits = { seconds, minRequests: 500 }
+  const limits = { seconds, minRequests: 200 }
   report('looking for half load')
   await during(bench, bare, () => bench.load.ask({ do: 'saturate', limits: { ...limits, seconds: isQuick ? 0 : 2 } }))
   const saturated = await during(bench, proxy, async () => {

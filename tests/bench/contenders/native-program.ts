@@ -30,7 +30,11 @@ export async function startProgram(
   const configFile = join(folder, 'server.conf')
   await writeFile(configFile, configuration(port, folder))
   const child = spawn(program, args(configFile, folder), { stdio: ['ignore', process.stderr, 'inherit'] })
+  // Whatever happens to the benchmark, nothing of it stays behind.
+  const kill = (): void => void child.kill('SIGTERM')
+  process.once('exit', kill)
   const stop = async (): Promise<void> => {
+    process.off('exit', kill)
     if (child.exitCode === null && child.signalCode === null) {
       const exited = once(child, 'exit')
       child.kill('SIGTERM')

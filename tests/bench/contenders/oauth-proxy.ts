@@ -19,7 +19,7 @@ contend(({ upstreamPort, routes, keyFile }) => {
     sealer: createCookieSealer(() => ring, clock),
     rules: createMemoryLedger(clock).rules,
     clock,
-    logger: createLogger('info'),
+    logger: createLogger('warn'),
   })
   const server = createServer(serverOptions, (req, res) => proxy.handle(req, res))
   hardenServer(server)
