@@ -106,13 +106,14 @@ interface Transcript {
 }
 
 /** Discovery and keys are small and asked for while somebody waits. */
-const lookupTimeoutSeconds = 10
+const longestLookupSeconds = 10
 const revocationAttempts = 6
 
 export function createAuthorizationServer(deps: AuthorizationServerDeps): AuthorizationServer {
   const { options, background, clock, logger } = deps
   const issuer = new URL(options.issuer)
   const allowHttp = isLoopbackIssuer(issuer)
+  const lookupTimeoutSeconds = Math.min(longestLookupSeconds, options.timeoutSeconds)
   let authentication: Promise<oidc.ClientAuth> | undefined
 
   const discovery = createDiscovery<oidc.ServerMetadata>({

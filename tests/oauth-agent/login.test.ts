@@ -167,7 +167,9 @@ describe('login/end', () => {
       })},"access_token_expires_in":300,"access_token_lifetime":300,"session_expires_in":43200,"idle_expires_in":3600}`,
     )
     const strict = 'HttpOnly; Secure; SameSite=Strict'
-    const shape = answer.setCookies.map((line) => line.replace(/^([^=]+)=[\w.-]+;/, '$1=…;').replace(/-[\w-]{8}=…/, '-<tag>=…'))
+    const shape = answer.setCookies.map((line) =>
+      line.replace(/^([^=]+)=[\w.-]+;/, '$1=…;').replace(/-[\w-]{8}=…/, '-<tag>=…'),
+    )
     expect(shape).toEqual([
       `__Host-Http-th-sid=…; Max-Age=43200; Path=/; ${strict}`,
       `__Secure-th-at-<tag>=…; Max-Age=300; Path=/api; ${strict}`,

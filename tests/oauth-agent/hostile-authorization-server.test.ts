@@ -1,0 +1,459 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import { exportJWK, generateKeyPair } from 'jose'
+import { ScriptedAuthorizationServer, json, type Script } from '../support/scripted-authorization-server.ts'
+import { until } from '../support/until.ts'
+import { startAgent, type AgentAnswer } from './running-agent.ts'
+import { startScripted, type Scripted } from './scripted.ts'
+
+let scripted: Scripted
+beforeEach(async () => {
+  scripted = await startScripted({ authorizationServer: { timeoutSeconds: 1 } })
+})
+afterEach(() => scripted.close())
+
+/** A login that is refused: no session, no trace of a secret, no tokens left alive; and the next honest one works. */
+async function expectRefused(answer: AgentAnswer, status = 502): Promise<void> {
+  expect(answer.status).toBe(status)
+  expect(answer.setCookies.every((line) => line.startsWith('__Host-Http-th-login-'))).toBe(true)
+  expect(scripted.leaks(answer)).toEqual([])
+  await until('what was issued is revoked', () => !scripted.server.hasLiveGrant)
+  Object.assign(scripted.server, { script: {}, metadata: {}, tokenAnswer: {}, idToken: {} })
+  await scripted.loggedIn()
+}
+
+describe('ID tokens that are refused', () => {
+  const now = Date.UTC(2030, 0, 1) / 1000
+  it.each<[string, string, Record<string, unknown>]>([
+    ['C-21', 'another issuer', { iss: 'https://evil.test' }],
+    ['B-ID-02', 'an issuer with a slash more', { iss: 'set-below/' }],
+    ['C-85', 'no issuer', { iss: undefined }],
+    ['C-23', 'another audience', { aud: 'somebody-else' }],
+    ['C-24', 'no audience', { aud: undefined }],
+    ['C-24', 'an empty list of audiences', { aud: [] }],
+    ['C-24', 'an audience that is an object', { aud: { 'scripted-client': true } }],
+    ['C-83', 'a second audience', { aud: ['scripted-client', 'somebody-else'] }],
+    ['C-83', 'a second audience, though azp is us', { aud: ['scripted-client', 'else'], azp: 'scripted-client' }],
+    ['B-ID-02', 'a foreign azp', { azp: 'somebody-else' }],
+    ['C-22', 'no subject', { sub: undefined }],
+    ['B-ID-10', 'an empty subject', { sub: '' }],
+    ['B-ID-10', 'a subject of 256 characters', { sub: 'a'.repeat(256) }],
+    ['B-ID-10', 'a subject beyond ASCII', { sub: 'ü' }],
+    ['B-ID-10', 'a subject with a line end', { sub: 'a\nb' }],
+    ['B-ID-10', 'a subject that is a number', { sub: 1 }],
+    ['C-32', 'another nonce', { nonce: 'another' }],
+    ['C-89', 'no nonce', { nonce: undefined }],
+    ['C-25', 'no iat', { iat: undefined }],
+    ['C-25', 'an iat that is text', { iat: String(now) }],
+    ['B-ID-08', 'an iat in ten years', { iat: now + 315_360_000 }],
+    ['B-ID-08', 'an iat beyond the clock skew', { iat: now + 31 }],
+    ['B-ID-08', 'an iat ten years ago', { iat: now - 315_360_000 }],
+    ['C-86', 'no exp', { exp: undefined }],
+    ['B-ID-07', 'an exp beyond the clock skew', { exp: now - 31 }],
+    ['B-ID-07', 'an absurd exp', { exp: 1e15 }],
+    ['B-ID-07', 'an exp that is text', { exp: String(now + 300) }],
+    ['B-ID-09', 'an nbf in the future', { nbf: now + 31 }],
+    ['B-ID-13', 'another at_hash', { at_hash: 'AAAAAAAAAAAAAAAAAAAAAA' }],
+    ['B-ID-13', 'an at_hash that is a number', { at_hash: 1 }],
+    ['B-ID-11', 'an auth_time that is text', { auth_time: 'yesterday' }],
+  ])('[%s] with %s', async (_row, what, claims) => {
+    const changed = what.includes('slash') ? { iss: `${scripted.server.issuer}/` } : claims
+    scripted.server.idToken = { claims: changed }
+    const { answer } = await scripted.logIn(scripted.agent.browser())
+    await expectRefused(answer)
+  })
+
+  it.each<[string, string, Record<string, unknown>]>([
+    ['C-119', 'that are access tokens', { typ: 'at+jwt' }],
+    ['B-ID-14', 'that are logout tokens', { typ: 'logout+jwt' }],
+    ['B-ID-14', 'with a typ that is no text', { typ: 1 }],
+    ['C-44', 'of an unknown key', { kid: 'unknown' }],
+  ])('[%s] %s', async (_row, _what, header) => {
+    scripted.server.idToken = { header }
+    const { answer } = await scripted.logIn(scripted.agent.browser())
+    await expectRefused(answer)
+  })
+
+  it.each(['nothing else', 'jwk', 'jku'])('[B-ID-05][C-30] with a signature of another key and %s', async (member) => {
+    const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
+    const named = { jwk: await exportJWK(publicKey), jku: 'https://evil.test/jwks' }
+    scripted.server.idToken = { key: privateKey, header: member in named ? { [member]: named[member as 'jwk'] } : {} }
+    const { answer } = await scripted.logIn(scripted.agent.browser())
+    await expectRefused(answer)
+  })
+
+  it('[B-ID-14] with a critical header that nobody knows', async () => {
+    scripted.server.script.token = async ({ standard }) => tampered(await standard(), { crit: ['x'], x: 1 })
+    const { answer } = await scripted.logIn(scripted.agent.browser())
+    await expectRefused(answer)
+  })
+
+  it.each(['none', 'None', 'NONE', 'nOnE', undefined])(
+    '[B-ID-06][C-29] with the algorithm %s, though the metadata offer it',
+    async (alg) => {
+      scripted.server.metadata = { id_token_signing_alg_values_supported: ['none', 'None', 'NONE', 'nOnE', 'ES256'] }
+      scripted.server.script.token = async ({ standard }) => tampered(await standard(), { alg }, '')
+      const { answer } = await scripted.logIn(scripted.agent.browser())
+      await expectRefused(answer)
+    },
+  )
+
+  it.each([
+    ['the client secret', () => scripted.server.clientSecret],
+    ['a public key', () => JSON.stringify(scripted.server.jwks.keys[0])],
+  ])('[B-ID-06][C-31] signed with HS256 and %s, though the metadata offer it', async (_what, secretOf) => {
+    scripted.server.metadata = { id_token_signing_alg_values_supported: ['HS256', 'ES256'] }
+    scripted.server.idToken = { header: { alg: 'HS256' }, key: Buffer.from(secretOf()) }
+    const { answer } = await scripted.logIn(scripted.agent.browser())
+    await expectRefused(answer)
+  })
+
+  it('[C-88] signed with an algorithm that is not configured', async () => {
+    const { privateKey } = await generateKeyPair('ES384')
+    scripted.server.idToken = { header: { alg: 'ES384' }, key: privateKey }
+    const { answer } = await scripted.logIn(scripted.agent.browser())
+    await expectRefused(answer)
+  })
+})
+
+describe('ID tokens at the edge', () => {
+  const now = Date.UTC(2030, 0, 1) / 1000
+  it.each<[string, Record<string, unknown>]>([
+    ['one audience in a list', { aud: ['scripted-client'] }],
+    ['azp that is us', { azp: 'scripted-client' }],
+    ['a subject of 255 characters', { sub: 'a'.repeat(255) }],
+    ['an iat within the clock skew', { iat: now + 30 }],
+    ['an exp within the clock skew', { exp: now - 29 }],
+    ['no at_hash', { at_hash: undefined }],
+    ['claims on the list only', { secret_group: 'x', __proto__: undefined }],
+  ])('[B-ID-07][C-84] with %s are accepted', async (_what, claims) => {
+    scripted.server.idToken = { claims }
+    const { answer } = await scripted.logIn(scripted.agent.browser())
+    expect(answer.status).toBe(200)
+    expect(answer.text).not.toContain('secret_group')
+  })
+
+  it('[C-26] without kid are accepted when one key fits', async () => {
+    scripted.server.idToken = { header: { kid: undefined } }
+    await scripted.loggedIn()
+    expect(scripted.server.count('token')).toBe(1)
+  })
+})
+
+describe('signing keys', () => {
+  it('[B-ID-16][C-43][C-44] may be rotated at any moment', async () => {
+    for (let round = 0; round < 3; round++) {
+      await scripted.loggedIn()
+      await scripted.server.rotateKeys()
+    }
+    await scripted.loggedIn()
+    expect(scripted.server.count('jwks')).toBe(4)
+  })
+
+  it('[B-ID-16] are not fetched for every made-up kid', async () => {
+    await scripted.loggedIn()
+    const before = scripted.server.count('jwks')
+    scripted.server.idToken = { header: { kid: 'made-up' } }
+    for (let round = 0; round < 20; round++) {
+      scripted.server.idToken = { header: { kid: `made-up-${round}` } }
+      expect((await scripted.logIn(scripted.agent.browser())).answer.status).toBe(502)
+    }
+    expect(scripted.server.count('jwks') - before).toBeLessThanOrEqual(3)
+    scripted.server.idToken = {}
+    await scripted.loggedIn()
+  })
+
+  it('[B-ID-15] that are no signing keys are not used', async () => {
+    const { kid } = scripted.server.jwks.keys[0] ?? {}
+    const decoys = [
+      { kty: 'oct', kid, k: randomBytes(32).toString('base64url') },
+      { kty: 'RSA', kid, n: 'AQAB', e: 'AQAB', use: 'sig' },
+      { kty: 'EC', crv: 'P-256', kid, use: 'enc', x: 'AA', y: 'AA' },
+      null,
+      'key',
+    ]
+    scripted.server.script.jwks = () => json(200, { keys: [...decoys, ...scripted.server.jwks.keys] })
+    await scripted.loggedIn()
+    expect(scripted.server.count('jwks')).toBe(1)
+  })
+
+  it.each<[string, Script]>([
+    ['are an error', () => ({ status: 500, body: '' })],
+    ['are HTML', () => ({ status: 200, headers: { 'content-type': 'text/html' }, body: '<html>' })],
+    ['are null', () => json(200, null)],
+    ['are elsewhere', () => ({ status: 302, headers: { location: 'https://evil.test' }, body: '' })],
+    [
+      'are ten thousand',
+      () => json(200, { keys: Array.from({ length: 10_000 }, () => ({ kty: 'EC', x: 'a'.repeat(40) })) }),
+    ],
+    ['never come', () => undefined],
+  ])(
+    '[C-111] that %s refuse the login',
+    async (_what, script) => {
+      scripted.server.script.jwks = script
+      const { answer } = await scripted.logIn(scripted.agent.browser())
+      await expectRefused(answer)
+    },
+    20_000,
+  )
+
+  it('that cannot be fetched later do not log anybody in or out', async () => {
+    const browser = await scripted.loggedIn()
+    scripted.server.script.jwks = () => ({ status: 500, body: '' })
+    scripted.clock.advanceSeconds(600)
+    expect((await browser.post('refresh')).status).toBe(200)
+    await scripted.server.rotateKeys()
+    expect((await browser.post('refresh')).status).toBe(200)
+    expect((await scripted.logIn(scripted.agent.browser())).answer.status).toBe(502)
+    scripted.server.idToken = { claims: { sub: 'somebody-else' } }
+    expect((await browser.post('refresh')).status).toBe(401)
+  })
+})
+
+describe('token answers', () => {
+  it.each<[string, string, Record<string, unknown>]>([
+    ['B-ID-01', 'without an ID token', { id_token: undefined }],
+    ['C-113', 'with an ID token that is a number', { id_token: 1 }],
+    ['C-113', 'with an ID token that is no JWT', { id_token: 'a.b.c' }],
+    ['B-ID-19', 'with an encrypted ID token', { id_token: 'a.b.c.d.e' }],
+    ['C-113', 'without an access token', { access_token: undefined }],
+    ['B-TK-08', 'with a line end in the access token', { access_token: 'a\r\nSet-Cookie: x=y' }],
+    ['B-TK-08', 'with a space in the access token', { access_token: 'a b' }],
+    ['B-TK-08', 'with an emoji in the access token', { access_token: 'a😀' }],
+    ['C-113', 'with an access token that is a number', { access_token: 1 }],
+    ['B-TK-06', 'of an unknown type', { token_type: 'mac' }],
+    ['B-DP-03', 'of a type that was not asked for', { token_type: 'DPoP' }],
+    ['C-113', 'without a type', { token_type: undefined }],
+  ])('[%s] %s are refused', async (_row, _what, members) => {
+    scripted.server.tokenAnswer = members
+    const { answer } = await scripted.logIn(scripted.agent.browser())
+    await expectRefused(answer)
+  })
+
+  it.each<[string, Record<string, unknown>]>([
+    ['with the type in odd letters', { token_type: 'bEARER' }],
+    ['without a refresh token', { refresh_token: undefined }],
+    ['with an empty refresh token', { refresh_token: '' }],
+    ['with a scope that is a number', { scope: 1 }],
+    ['with a scope that is garbage', { scope: 'a\r\nb' }],
+    ['with members that nobody asked for', { __proto__: 1, constructor: 1, deep: [[[[]]]] }],
+  ])('[B-TK-06] %s are accepted', async (_what, members) => {
+    scripted.server.tokenAnswer = members
+    await scripted.loggedIn()
+    expect(scripted.server.count('token')).toBe(1)
+  })
+
+  const nested = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
+  it.each<[string, string, number, Script]>([
+    ['C-113', 'that are an error with status 200', 502, () => json(200, { error: 'invalid_grant' })],
+    [
+      'B-TK-11',
+      'that refuse the code',
+      400,
+      () => json(400, { error: 'invalid_grant', error_description: 'canary-x' }),
+    ],
+    ['B-TK-11', 'that refuse the client', 502, () => json(401, { error: 'invalid_client' })],
+    ['B-TK-11', 'that refuse with a challenge', 502, challenge],
+    ['C-113', 'of status 403', 502, () => ({ status: 403, body: 'no' })],
+    ['C-113', 'of status 429', 502, () => ({ status: 429, headers: { 'retry-after': '1e99' }, body: '' })],
+    ['C-113', 'of status 500', 502, () => ({ status: 500, body: '' })],
+    ['C-113', 'of status 503', 502, () => json(503, { error: 'temporarily_unavailable' })],
+    ['C-113', 'of HTML', 502, () => ({ status: 200, headers: { 'content-type': 'text/html' }, body: '<html>' })],
+    ['C-113', 'of nothing', 502, () => ({ status: 204, body: '' })],
+    ['C-113', 'of half JSON', 502, () => ({ ...json(200, {}), body: '{"access_token":"a' })],
+    ['C-113', 'nested too deeply', 502, () => ({ ...json(200, {}), body: nested })],
+    ['B-TK-05', 'of status 302', 502, redirect(302)],
+    ['B-TK-05', 'of status 307', 502, redirect(307)],
+    ['B-TK-05', 'of status 308', 502, redirect(308)],
+    ['B-TK-09', 'that never come', 502, () => undefined],
+    ['B-TK-09', 'that come one byte at a time', 502, drip],
+    ['C-113', 'that break off', 502, ({ res }) => void res.destroy()],
+    ['C-113', 'that break off in the middle', 502, breakOff],
+  ])('[%s] %s are refused in time', async (_row, _what, status, script) => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    scripted.server.script.token = script
+    const startedAt = performance.now()
+    const answer = await browser.post('login/end', callback.searchParams)
+    expect(performance.now() - startedAt).toBeLessThan(4000)
+    expect(answer.text).not.toContain('canary')
+    expect(scripted.server.count('token')).toBe(1)
+    await expectRefused(answer, status)
+  })
+
+  it('[B-TK-09] of 200 MB are neither read nor kept', async () => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    let sent = 0
+    scripted.server.script.token = async ({ res }) => {
+      const chunk = Buffer.alloc(64 * 1024, 'a')
+      res.writeHead(200, { 'content-type': 'application/json' })
+      while (sent < 200 * 1024 * 1024 && !res.destroyed) {
+        sent += chunk.length
+        if (!res.write(chunk)) await drainedOrClosed(res)
+      }
+    }
+    const answer = await browser.post('login/end', callback.searchParams)
+    expect(sent).toBeLessThan(32 * 1024 * 1024)
+    await expectRefused(answer)
+  })
+
+  it('[C-114] with a hundred kilobytes of access token are refused', async () => {
+    scripted.server.tokenAnswer = { access_token: 'a'.repeat(100_000) }
+    const { answer } = await scripted.logIn(scripted.agent.browser())
+    expect(answer.json['error_code']).toBe('token_too_large')
+    await expectRefused(answer)
+  })
+})
+
+describe('metadata', () => {
+  it.each<[string, string, (issuer: string) => Record<string, unknown>]>([
+    ['C-42', 'of another issuer', (issuer) => ({ issuer: `${issuer}INVALID` })],
+    ['B-ISS-04', 'whose issuer has a slash more', (issuer) => ({ issuer: `${issuer}/` })],
+    ['B-ISS-06', 'with a plain http endpoint elsewhere', () => ({ token_endpoint: 'http://as.example.test/token' })],
+    ['B-ISS-06', 'with credentials in an endpoint', (issuer) => ({ token_endpoint: issuer.replace('//', '//u:p@') })],
+    ['B-ISS-06', 'with a fragment in an endpoint', (issuer) => ({ jwks_uri: `${issuer}/jwks#x` })],
+    ['B-ISS-06', 'with a link-local endpoint', () => ({ jwks_uri: 'https://169.254.169.254/latest' })],
+    ['B-ISS-06', 'with an IPv6 endpoint', () => ({ token_endpoint: 'https://[fe80::1]/token' })],
+    ['B-ISS-06', 'with a private endpoint', () => ({ revocation_endpoint: 'https://10.0.0.1/revoke' })],
+    ['B-ISS-06', 'with another scheme', () => ({ end_session_endpoint: 'javascript:alert(1)' })],
+    ['B-ISS-06', 'with an endpoint that is no URL', () => ({ authorization_endpoint: '/authorize' })],
+    ['B-ISS-06', 'without a token endpoint', () => ({ token_endpoint: undefined })],
+    ['C-111', 'without keys', () => ({ jwks_uri: undefined })],
+  ])('[%s] %s are refused', async (_row, _what, members) => {
+    scripted.server.metadata = members(scripted.server.issuer)
+    const answer = await scripted.agent.browser().post('login/start')
+    expect([answer.status, answer.json['error_code'], answer.setCookies]).toEqual([
+      502,
+      'authorization_server_error',
+      [],
+    ])
+    expect(scripted.agent.agent.ready()).toEqual({ ready: false, authorizationServer: 'unavailable' })
+    expect(scripted.server.calls.every(({ endpoint }) => endpoint === 'discovery')).toBe(true)
+  })
+
+  it.each<[string, Script]>([
+    ['a redirect', () => ({ status: 302, headers: { location: 'https://evil.test/' }, body: '' })],
+    ['HTML', () => ({ status: 200, headers: { 'content-type': 'text/html' }, body: '<html>' })],
+    ['half JSON', () => ({ ...json(200, {}), body: '{"issuer":' })],
+    ['a megabyte', () => json(200, { issuer: 'a'.repeat(1024 * 1024) })],
+  ])('[C-110] that are %s are refused', async (_what, script) => {
+    scripted.server.script.discovery = script
+    expect((await scripted.agent.browser().post('login/start')).status).toBe(502)
+  })
+
+  it('[B-ISS-07][C-110] cannot move an endpoint or drop a protection later; the last good ones stay in force', async () => {
+    const evil = await ScriptedAuthorizationServer.start(scripted.clock)
+    await scripted.loggedIn()
+    scripted.server.metadata = { token_endpoint: `${evil.issuer}/token` }
+    scripted.clock.advanceSeconds(3601)
+    await scripted.agent.browser().post('login/start')
+    await until('the move is noticed', () => scripted.agent.events().includes('discovery_failed'))
+    expect(scripted.agent.log()).toContain('token_endpoint moved to another host')
+    await scripted.loggedIn()
+    expect(evil.calls).toEqual([])
+    expect(scripted.agent.agent.ready()).toEqual({ ready: true, authorizationServer: 'unavailable' })
+
+    scripted.server.metadata = { authorization_response_iss_parameter_supported: false }
+    scripted.clock.advanceSeconds(3601)
+    const browser = scripted.agent.browser()
+    const { searchParams } = await scripted.callback(browser)
+    await until('the change is seen', () => scripted.agent.agent.ready().authorizationServer === 'ok')
+    searchParams.delete('iss')
+    expect((await browser.post('login/end', searchParams)).json['error_code']).toBe('invalid_request')
+    await evil.close()
+  })
+
+  it('[B-PK-01] that know only plain PKCE change nothing: the challenge is S256', async () => {
+    scripted.server.metadata = { code_challenge_methods_supported: ['plain'] }
+    const { json: body } = await scripted.agent.browser().post('login/start')
+    expect(new URL(String(body['authorization_url'])).searchParams.get('code_challenge_method')).toBe('S256')
+  })
+
+  it('[C-39][D-SSRF-06] and tokens name URLs in vain: nothing is fetched but the endpoints', async () => {
+    const evil = await ScriptedAuthorizationServer.start(scripted.clock)
+    scripted.server.metadata = { userinfo_endpoint: `${evil.issuer}/token`, check_session_iframe: evil.issuer }
+    const claims = { picture: evil.issuer, _claim_sources: { src: { endpoint: `${evil.issuer}/token` } } }
+    scripted.server.idToken = { claims, header: { jku: `${evil.issuer}/jwks`, x5u: evil.issuer } }
+    await scripted.logIn(scripted.agent.browser())
+    expect(evil.calls).toEqual([])
+    await evil.close()
+  })
+})
+
+it('[B-TK-04] sends credentials with odd characters as the RFC says', async () => {
+  const { server } = scripted
+  const odd = 'a:b%c+d e ü&='
+  const agent = await startAgent({
+    issuer: server.issuer,
+    clientId: 'scripted-client',
+    clientAuthentication: { method: 'client_secret_basic', clientSecret: odd },
+    clock: scripted.clock,
+  })
+  Object.assign(server, { clientSecret: odd })
+  const browser = agent.browser()
+  const started = await browser.post('login/start')
+  const callback = server.authorize(String(started.json['authorization_url']))
+  expect((await browser.post('login/end', callback.searchParams)).status).toBe(200)
+  await agent.close()
+})
+
+it('[C-08] posts the secret where that is the registered method, and then sends no header', async () => {
+  const { server } = scripted
+  const agent = await startAgent({
+    issuer: server.issuer,
+    clientId: server.clientId,
+    clientAuthentication: { method: 'client_secret_post', clientSecret: server.clientSecret },
+    clock: scripted.clock,
+  })
+  const browser = agent.browser()
+  const started = await browser.post('login/start')
+  await browser.post('login/end', server.authorize(String(started.json['authorization_url'])).searchParams)
+  const call = server.calls.find(({ endpoint }) => endpoint === 'token')
+  expect([call?.authorization, call?.form.get('client_secret')]).toEqual([undefined, server.clientSecret])
+  await agent.close()
+})
+
+function tampered(
+  answer: { readonly status: number; readonly body: string },
+  header: Record<string, unknown>,
+  signature?: string,
+): ReturnType<typeof json> {
+  const members = JSON.parse(answer.body) as { id_token: string }
+  const [before = '', payload = '', signed = ''] = members.id_token.split('.')
+  const changed = { ...(JSON.parse(Buffer.from(before, 'base64url').toString()) as object), ...header }
+  const encoded = Buffer.from(JSON.stringify(changed)).toString('base64url')
+  return json(200, { ...members, id_token: `${encoded}.${payload}.${signature ?? signed}` })
+}
+
+function challenge(): ReturnType<typeof json> {
+  return {
+    status: 401,
+    headers: { 'www-authenticate': 'Basic realm="canary"', 'content-type': 'application/json' },
+    body: '{}',
+  }
+}
+
+function redirect(status: number): Script {
+  return () => ({ status, headers: { location: 'http://127.0.0.1:1/token' }, body: '' })
+}
+
+async function drainedOrClosed(res: ServerResponse): Promise<void> {
+  const done = new AbortController()
+  await Promise.race([once(res, 'drain', { signal: done.signal }), once(res, 'close', { signal: done.signal })])
+  done.abort()
+}
+
+function drip({ res }: { readonly res: ServerResponse }): void {
+  res.writeHead(200, { 'content-type': 'application/json' })
+  const timer = setInterval(() => res.write(' '), 50)
+  res.once('close', () => clearInterval(timer))
+}
+
+function breakOff({ res }: { readonly res: ServerResponse }): void {
+  res.writeHead(200, { 'content-type': 'application/json', 'content-length': '1000' })
+  res.write('{"access_token":')
+  setImmediate(() => res.destroy())
+}
