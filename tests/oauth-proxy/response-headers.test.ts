@@ -1,0 +1,381 @@
+import { afterEach, describe, expect, it } from '@jest/globals'
+import { Canaries } from '../support/canary.ts'
+import type { RawAnswer } from '../support/raw-client.ts'
+import { answerText } from '../support/upstream.ts'
+import { startProxy, type ProxySetup, type ProxyUnderTest } from './proxy-under-test.ts'
+
+describe('what the browser gets of an answer', () => {
+  let proxy: ProxyUnderTest
+  afterEach(() => proxy.close())
+
+  /** The answer to a GET when the API sends these header lines. */
+  async function answerWith(
+    headers: readonly string[],
+    { status = '200 OK', body = '{}', ...setup }: ProxySetup & { status?: string; body?: string } = {},
+  ): Promise<RawAnswer> {
+    proxy = await startProxy({ ...setup, script: { onRequest: () => answerText(body, { status, headers }) } })
+    return proxy.call('GET /api/x')
+  }
+
+  const namesOf = ({ headers }: RawAnswer): string[] => headers.map(([name]) => name.toLowerCase()).toSorted()
+
+  const always = ['cache-control', 'connection', 'content-length', 'content-security-policy', 'date', 'keep-alive']
+  const ours = [...always, 'vary', 'x-content-type-options', 'access-control-allow-origin']
+  const all = [...ours, 'access-control-allow-credentials', 'access-control-expose-headers'].toSorted()
+
+  it('is what the API says about its content', async () => {
+    const passed = [
+      'Content-Type: application/json; charset=utf-8',
+      'Content-Disposition: attachment; filename="a.csv"',
+      'Content-Language: de',
+      'ETag: W/"1"',
+      'Last-Modified: Tue, 01 Jan 2030 00:00:00 GMT',
+      'Accept-Ranges: bytes',
+      'Retry-After: 3',
+      'Allow: GET',
+      'X-Total-Count: 17',
+      'RateLimit: limit=10',
+      'Deprecation: @1688169599',
+    ]
+    const answer = await answerWith(passed)
+    for (const line of passed) {
+      const [name = '', ...value] = line.split(':')
+      expect(answer.values(name.toLowerCase())).toEqual([value.join(':').trim()])
+    }
+    expect(namesOf(answer)).toEqual([...all, ...passed.map((line) => line.split(':')[0]?.toLowerCase())].toSorted())
+  })
+
+  it('[D-RL-01] is no cookie, whatever its name', async () => {
+    const answer = await answerWith([
+      'Set-Cookie: __Host-Http-th-sid=stolen; Path=/; Secure; HttpOnly',
+      'set-cookie: __Secure-th-at-abcdefgh=x; Path=/api; Domain=example.com; Secure',
+      'SET-COOKIE: __host-http-TH-sid.0=x; Path=/; Secure',
+      'Set-Cookie2: a=b',
+      'Set-Cookie: theme=dark',
+    ])
+    expect(namesOf(answer)).toEqual(all)
+    expect(answer.raw).not.toMatch(/cookie|stolen|theme/i)
+  })
+
+  it.each([
+    'Access-Control-Allow-Origin: *',
+    'Access-Control-Allow-Credentials: false',
+    'Clear-Site-Data: "*"',
+    'Strict-Transport-Security: max-age=0',
+    'Public-Key-Pins: pin-sha256="x"; max-age=1',
+    'Content-Security-Policy: default-src *',
+    'Content-Security-Policy-Report-Only: default-src *; report-uri https://evil.example',
+    'Refresh: 0; url=https://evil.example',
+    'Link: </x.js>; rel=preload; as=script',
+    'Alt-Svc: h3="evil.example:443"; ma=999999',
+    'NEL: {"report_to":"x","max_age":999999}',
+    'Report-To: {"group":"x"}',
+    'Reporting-Endpoints: x="https://evil.example"',
+    'SourceMap: /x.map',
+    'X-SourceMap: /x.map',
+    'Service-Worker-Allowed: /everything',
+    'Timing-Allow-Origin: *',
+    'Permissions-Policy: camera=*',
+    'Cross-Origin-Resource-Policy: cross-origin',
+    'Cross-Origin-Opener-Policy: unsafe-none',
+    'Origin-Agent-Cluster: ?0',
+    'Speculation-Rules: "/x.json"',
+    'Accept-CH: Sec-CH-UA-Model',
+    'X-Accel-Redirect: /internal/secret',
+    'X-Sendfile: /etc/passwd',
+    'X-Content-Type-Options: none',
+  ])('[D-RL-02] [D-SEC-07] is not %s', async (line) => {
+    const answer = await answerWith([line])
+    expect(namesOf(answer)).toEqual(all)
+    expect(answer.raw).not.toContain(line.slice(line.indexOf(':') + 2))
+  })
+
+  it.each([
+    'Cache-Control: public, max-age=3600, s-maxage=3600',
+    'Expires: Tue, 01 Jan 2040 00:00:00 GMT',
+    'Pragma: cache',
+    'Age: 10',
+    'Surrogate-Control: max-age=3600',
+    'CDN-Cache-Control: max-age=3600',
+    'Cloudflare-CDN-Cache-Control: max-age=3600',
+    'Edge-Control: max-age=3600',
+    'X-Accel-Expires: 3600',
+  ])('[D-CA-02] is never stored, though the API says %s', async (line) => {
+    const answer = await answerWith([line])
+    expect(answer.values('cache-control')).toEqual(['no-store'])
+    expect(namesOf(answer)).toEqual(all)
+  })
+
+  it('may be stored on a route without session when the API says so', async () => {
+    const answer = await answerWith(['Cache-Control: public, max-age=60'], { routes: [{ session: 'none' }] })
+    expect(answer.values('cache-control')).toEqual(['public, max-age=60'])
+  })
+
+  it('[D-RL-03] is no header that echoes the request, under any name', async () => {
+    const canaries = new Canaries()
+    proxy = await startProxy({
+      script: {
+        onRequest: (request) => {
+          const [bearer = ''] = request.values('authorization')
+          return answerText('{}', {
+            headers: [
+              `Authorization: ${bearer}`,
+              'Cookie: a=b',
+              'DPoP: x',
+              'DPoP-Nonce: n',
+              `X-Echo: you sent ${bearer}!`,
+              `X-Access-Token: ${bearer.slice(7)}`,
+              `ETag: "${bearer.slice(7)}"`,
+              'X-Fine: 1',
+            ],
+          })
+        },
+      },
+    })
+    canaries.watch('access token', proxy.session.accessToken)
+    const answer = await proxy.call('GET /api/x')
+    expect(namesOf(answer)).toEqual([...all, 'x-fine'].toSorted())
+    expect(canaries.find(answer.raw)).toEqual([])
+  })
+
+  it.each([
+    ['Basic realm="Internal API"', 'Bearer'],
+    ['Negotiate', 'Bearer'],
+    ['NTLM TlRMTVNTUAAB', 'Bearer'],
+    ['DPoP algs="ES256", nonce="secret"', 'Bearer'],
+    ['Bearer', 'Bearer'],
+    ['bearer realm="https://api.internal:8080/"', 'Bearer'],
+    [
+      'Bearer realm="x", error="invalid_token", error_description="key 7 of kv.internal"',
+      'Bearer error="invalid_token"',
+    ],
+    [
+      'Bearer error="insufficient_user_authentication", acr_values="a b", max_age=60',
+      'Bearer error="insufficient_user_authentication", acr_values="a b", max_age="60"',
+    ],
+    ['Basic realm="x, Bearer error=1", Bearer scope="a", Negotiate', 'Bearer scope="a"'],
+    ['Basic realm="\\", Bearer error=\\"x"', 'Bearer'],
+    ['Bearer error="a\\"b"', 'Bearer'],
+    ['===', 'Bearer'],
+  ])('[D-RL-04] asks for no password: %s', async (received, sent) => {
+    const answer = await answerWith([`WWW-Authenticate: ${received}`], { status: '401 Unauthorized' })
+    expect(answer.status).toBe(401)
+    expect(answer.values('www-authenticate')).toEqual([sent])
+  })
+
+  it('[D-RL-04] asks for no password of a proxy', async () => {
+    const lines = ['Proxy-Authenticate: Basic', 'Authentication-Info: x', 'Proxy-Authentication-Info: x']
+    expect(namesOf(await answerWith(lines))).toEqual(all)
+  })
+
+  it('[D-RL-04] is read in linear time', async () => {
+    const started = process.cpuUsage()
+    await answerWith([`WWW-Authenticate: Bearer ${' ,\t'.repeat(1000)}x${'"\\'.repeat(2000)}`], {
+      status: '401 Unauthorized',
+    })
+    expect(process.cpuUsage(started).user).toBeLessThan(1_000_000)
+  })
+
+  it.each([
+    'Server: nginx/1.2.3',
+    'X-Powered-By: PHP/5',
+    'Via: 1.1 internal-lb',
+    'X-Upstream-Addr: 10.0.0.5:80',
+    'X-Debug-Token: x',
+    'X-AspNet-Version: 4',
+    'X-Envoy-Upstream-Service-Time: 3',
+    'X-Backend-Server: api7',
+    'Server-Timing: db;dur=53',
+    'X-Real-IP: 10.0.0.1',
+  ])('[D-RL-06] [D-SEC-06] does not tell of the inside: %s', async (line) => {
+    expect(namesOf(await answerWith([line]))).toEqual(all)
+  })
+
+  it.each(['text/html', 'image/svg+xml', 'text/xml', 'application/octet-stream'])(
+    '[D-RL-07] runs nothing in our origin: %s',
+    async (type) => {
+      const answer = await answerWith([`Content-Type: ${type}`], {
+        body: '<script>fetch("/oauth-agent/session")</script>',
+      })
+      expect(answer.values('content-security-policy')).toEqual(['sandbox'])
+      expect(answer.values('x-content-type-options')).toEqual(['nosniff'])
+    },
+  )
+
+  it('[D-RL-07] runs in our origin only where the route opts out, and then under the policy of the API', async () => {
+    const answer = await answerWith(["Content-Security-Policy: default-src 'self'"], { routes: [{ sandbox: false }] })
+    expect(answer.values('content-security-policy')).toEqual(["default-src 'self'"])
+    expect(answer.values('x-content-type-options')).toEqual([])
+  })
+
+  it.each([
+    'Keep-Alive: timeout=1234',
+    'Proxy-Connection: x',
+    'TE: x',
+    'Trailer: X-T',
+    'Upgrade: h2c',
+    'Connection: X-Hop\r\nX-Hop: 1',
+    'Connection: close, X-Hop\r\nX-Hop: 1',
+  ])('[D-HDR-04] is nothing of the other hop: %s', async (lines) => {
+    const answer = await answerWith(lines.split('\r\n'))
+    expect(namesOf(answer)).toEqual(all)
+    expect(answer.raw).not.toMatch(/1234|h2c|x-hop/i)
+  })
+
+  it('[D-RL-02] names each answer that differs by origin', async () => {
+    expect((await answerWith([])).values('vary')).toEqual(['Origin'])
+    await proxy.close()
+    expect((await answerWith(['Vary: Accept', 'Vary: X-A'])).values('vary')).toEqual(['Origin, Accept, X-A'])
+    await proxy.close()
+    expect((await answerWith(['Vary: *'])).values('vary')).toEqual(['*'])
+  })
+
+  describe('addresses', () => {
+    /** What becomes of a Location on the route `/api` to `/v1`. */
+    async function locationOf(value: string, upstreamPath: string | null = '/v1'): Promise<string | undefined> {
+      proxy = await startProxy({
+        routes: [upstreamPath === null ? {} : { upstreamPath }, { path: '/pub' }],
+        script: {
+          onRequest: () =>
+            answerText('', {
+              status: '302 Found',
+              headers: [`Location: ${value.replace('UPSTREAM', proxy.upstream.origin)}`],
+            }),
+        },
+      })
+      const answer = await proxy.call('GET /api/orders/1?x=y')
+      expect(answer.status).toBe(302)
+      expect(proxy.upstream.requests).toHaveLength(1)
+      return answer.values('location')[0]
+    }
+
+    it.each([
+      ['UPSTREAM/v1/orders/2?a=b#c', '/api/orders/2?a=b#c'],
+      ['/v1/orders/2', '/api/orders/2'],
+      ['/v1', '/api'],
+      ['2', '/api/orders/2'],
+      ['?page=2', '/api/orders/1?page=2'],
+      ['../orders', '/api/orders'],
+      ['https://www.example.com/pub/x', '/pub/x'],
+      ['https://login.example.org/start?x=1', 'https://login.example.org/start?x=1'],
+      ['//cdn.example.org/x', 'http://cdn.example.org/x'],
+    ])('[D-SSRF-02] that a browser can use become its own: %s', async (value, expected) => {
+      expect(await locationOf(value)).toBe(expected)
+    })
+
+    it.each([
+      '/login',
+      '/v2/x',
+      '/v1x',
+      '../../../etc',
+      'UPSTREAM/',
+      '/v1/a//b',
+      '/v1/%2e%2e/x',
+      'http://api.internal/v1',
+      'http://10.0.0.5/x',
+      'http://192.168.1.1/x',
+      'http://172.20.1.1/x',
+      'http://169.254.169.254/latest/meta-data',
+      'http://0x7f.1/x',
+      'http://2130706433/',
+      'http://[::1]/x',
+      'http://[fd00::1]/x',
+      'http://[::ffff:10.0.0.1]/x',
+      'http://api/x',
+      'http://api.cluster.local/x',
+      'http://localhost:8080/x',
+      'https://user:pw@login.example.org/',
+      'javascript:alert(1)',
+      'data:text/html,x',
+      'https://www.example.com/admin',
+      'http://[bad',
+    ])('[D-SSRF-02] that lead inside or out of our routes are dropped: %s', async (value) => {
+      expect(await locationOf(value)).toBeUndefined()
+    })
+
+    it('[D-SSRF-02] of a route that changes no path stay as they are', async () => {
+      expect(await locationOf('/api/orders/2', null)).toBe('/api/orders/2')
+    })
+
+    it('[D-SSRF-02] are never followed with the token', async () => {
+      const other = await startProxy()
+      try {
+        expect(await locationOf(`${other.upstream.origin}/x`)).toBeUndefined()
+        expect(other.upstream.received()).toBe('')
+      } finally {
+        await other.close()
+      }
+    })
+
+    it.each([
+      ['<http://localhost/x>; rel="next"', []],
+      [
+        '</v1/orders?page=2>; rel="next", </v1/orders?page=9>; rel=last',
+        ['</api/orders?page=2>; rel="next", </api/orders?page=9>; rel="last"'],
+      ],
+      ['</v1/a.css>; rel=preload; as=style, </v1/orders?page=2>; rel="next"', []],
+      [
+        '<https://evil.example>; rel="preconnect", </v1/orders?page=2>; rel="next"',
+        ['</api/orders?page=2>; rel="next"'],
+      ],
+    ])('[D-RL-02] in Link only tell where to page on: %s', async (value, expected) => {
+      const answer = await answerWith([`Link: ${value}`], { routes: [{ upstreamPath: '/v1' }] })
+      expect(answer.values('link')).toEqual(expected)
+    })
+  })
+
+  describe('content', () => {
+    it.each([
+      ['[D-CO-02] is compressed by nobody on the way', 'Accept-Encoding: gzip, br, zstd', [], '200 OK'],
+      ['[D-HDR-14] keeps its coding', 'Accept-Encoding: gzip', ['Content-Encoding: gzip'], '200 OK'],
+      ['[D-HDR-14] keeps its range', 'Range: bytes=0-3', ['Content-Range: bytes 0-3/100'], '206 Partial Content'],
+    ])('%s', async (_what, asked, headers, status) => {
+      proxy = await startProxy({
+        script: {
+          onRequest: () => answerText('\x1f\x8b\x08\xff', { status, headers }).replace('Length: 6', 'Length: 4'),
+        },
+      })
+      const answer = await proxy.call('GET /api/x', [asked])
+      expect(answer.body).toBe('\x1f\x8b\x08\xff')
+      expect(answer.status).toBe(Number(status.slice(0, 3)))
+      expect(answer.values('content-encoding')).toEqual(headers.includes('Content-Encoding: gzip') ? ['gzip'] : [])
+      expect(proxy.upstream.requests[0]?.raw).toContain(asked.slice(asked.indexOf(': ')))
+    })
+
+    it('[D-HDR-14] of a 304 is none', async () => {
+      proxy = await startProxy({ script: { onRequest: () => 'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n' } })
+      const answer = await proxy.call('GET /api/x', ['If-None-Match: "1"'])
+      expect(answer.status).toBe(304)
+      expect(answer.values('etag')).toEqual(['"1"'])
+      expect(proxy.upstream.requests[0]?.values('if-none-match')).toEqual(['"1"'])
+    })
+
+    it('of a 204 is none, and has no length', async () => {
+      proxy = await startProxy({ script: { onRequest: () => 'HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n' } })
+      const answer = await proxy.call('DELETE /api/x')
+      expect(answer.status).toBe(204)
+      expect(answer.values('content-length')).toEqual([])
+      expect(answer.values('transfer-encoding')).toEqual([])
+    })
+
+    it('of an answer to HEAD is none, and its length the one of the GET', async () => {
+      proxy = await startProxy({ script: { onRequest: () => 'HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n' } })
+      const answer = await proxy.call('HEAD /api/x')
+      expect(answer.status).toBe(200)
+      expect(answer.values('content-length')).toEqual(['1234'])
+      expect(answer.body).toBe('')
+    })
+
+    it('[D-HDR-12] has no trailers', async () => {
+      const body = '2\r\n{}\r\n0\r\nSet-Cookie: __Host-Http-th-sid=x\r\nLocation: https://evil.example\r\n\r\n'
+      proxy = await startProxy({
+        script: {
+          onRequest: () => `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Set-Cookie\r\n\r\n${body}`,
+        },
+      })
+      const answer = await proxy.call('GET /api/x')
+      expect(answer.body).toBe('{}')
+      expect(answer.raw).not.toMatch(/cookie|location|evil|trailer/i)
+    })
+  })
+})
