@@ -51,11 +51,18 @@ function isUsageError(error: unknown): error is Error {
   )
 }
 
+/** What the operating system refuses, such as a port that is taken or a folder that is not there. */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === 'string'
+}
+
 try {
   await main()
 } catch (error) {
   if (isUsageError(error)) process.stderr.write(`token-handler: ${error.message}\n\n${usage}`)
-  else if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`)
+  else if (error instanceof ConfigError || error instanceof AggregateError) process.stderr.write(`${error.message}\n`)
+  else if (isSystemError(error)) process.stderr.write(`token-handler: ${error.message}\n`)
   else throw error
-  process.exitCode = 2
+  // At once: parts that were started already would keep the process alive.
+  process.exit(isSystemError(error) ? 1 : 2)
 }

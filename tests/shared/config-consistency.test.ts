@@ -1,3 +1,4 @@
+import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { describe, expect, it } from '@jest/globals'
 import { isLoopback } from '@token-handler/shared'
 import { problemsIn } from './configuration.ts'
@@ -86,6 +87,63 @@ describe('a configuration is refused when', () => {
     expect(problemsIn(none)).toEqual([problem])
     expect(problemsIn(none, 'agent')).toEqual([problem])
     expect(problemsIn(none, 'proxy')).toEqual([])
+  })
+
+  describe('[D-OPS-02] the private key', () => {
+    type Kind =
+      readonly ['ec', { namedCurve: string }] | readonly ['rsa', { modulusLength: number }] | readonly ['ed25519']
+    const privateKeyOf = (kind: Kind): KeyObject =>
+      kind[0] === 'ec'
+        ? generateKeyPairSync(...kind).privateKey
+        : kind[0] === 'rsa'
+          ? generateKeyPairSync(...kind).privateKey
+          : generateKeyPairSync('ed25519').privateKey
+    const pem = (...kind: Kind): string => privateKeyOf(kind).export({ type: 'pkcs8', format: 'pem' })
+    const jwk = (...kind: Kind): string => JSON.stringify(privateKeyOf(kind).export({ format: 'jwk' }))
+    const p256 = { namedCurve: 'P-256' }
+    const found = (privateKey: string, algorithm: string): string[] =>
+      problemsIn({
+        authorization_server: {
+          client_authentication: {
+            client_secret: undefined,
+            method: 'private_key_jwt',
+            private_key: privateKey,
+            algorithm,
+          },
+        },
+      })
+    const path = 'authorization_server.client_authentication.private_key'
+    const noKey = `${path}: must be a private key: a JWK as JSON, or PKCS#8 PEM`
+
+    it.each([
+      ['ES256', ['ec', p256]],
+      ['ES384', ['ec', { namedCurve: 'P-384' }]],
+      ['EdDSA', ['ed25519']],
+      ['Ed25519', ['ed25519']],
+      ['PS256', ['rsa', { modulusLength: 2048 }]],
+      ['RS256', ['rsa', { modulusLength: 2048 }]],
+    ] as const)('fits %s', (algorithm, kind) => {
+      expect(found(pem(...kind), algorithm)).toEqual([])
+      expect(found(jwk(...kind), algorithm)).toEqual([])
+    })
+
+    it('is of another kind than the algorithm wants, or too small', () => {
+      expect(found(pem('ec', p256), 'ES384')).toEqual([`${path}: is no key for ES384`])
+      expect(found(pem('ec', p256), 'RS256')).toEqual([`${path}: is no key for RS256`])
+      expect(found(jwk('ed25519'), 'ES256')).toEqual([`${path}: is no key for ES256`])
+      expect(found(pem('rsa', { modulusLength: 2048 }), 'EdDSA')).toEqual([`${path}: is no key for EdDSA`])
+      expect(found(pem('rsa', { modulusLength: 1024 }), 'PS256')).toEqual([`${path}: must have at least 2048 bits`])
+    })
+
+    it('is none', () => {
+      const { publicKey } = generateKeyPairSync('ec', p256)
+      const publicJwk = JSON.stringify(publicKey.export({ format: 'jwk' }))
+      const publicPem = publicKey.export({ type: 'spki', format: 'pem' })
+      const cut = pem('ec', p256).slice(0, 100)
+      for (const text of ['garbage', '{}', '{', publicJwk, publicPem, cut, '-----BEGIN PRIVATE KEY-----']) {
+        expect(found(text, 'ES256')).toEqual([noKey])
+      }
+    })
   })
 
   it('[B-TK-01] [D-OR-04] a redirect would leave the SPA', () => {

@@ -15,7 +15,7 @@ export const smallest: ConfigInput = {
   keys: { file: 'keys.json' },
 }
 
-/** `smallest` with other values, merged by name all the way down. */
+/** `smallest` with other values, merged by name all the way down; `undefined` takes a value away. */
 export function configured(changes: Readonly<Record<string, unknown>>): unknown {
   return merged(smallest, changes)
 }
@@ -24,7 +24,9 @@ function merged(base: unknown, changes: unknown): unknown {
   if (!isRecord(base) || !isRecord(changes)) return changes
   const names = new Set([...Object.keys(base), ...Object.keys(changes)])
   return Object.fromEntries(
-    [...names].map((name) => [name, name in changes ? merged(base[name], changes[name]) : base[name]]),
+    [...names]
+      .map((name) => [name, name in changes ? merged(base[name], changes[name]) : base[name]] as const)
+      .filter(([, value]) => value !== undefined),
   )
 }
 

@@ -1,13 +1,55 @@
-import { loadConfig, loadKeyFile } from '@token-handler/shared'
+import { accessSync, constants } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { ConfigError, loadConfig, loadKeyFile, type Config } from '@token-handler/shared'
 import { keyFilePath, neededPurposes } from '../key-ring-file.ts'
 import { readTlsContext } from '../public-server.ts'
 import { parseOnly, type CommandLine } from '../usage.ts'
 
-/** Reads everything that a start would read, and says so when it is right. */
-export async function check({ config: file, only: onlyText }: CommandLine): Promise<void> {
-  const only = parseOnly(onlyText)
-  const config = loadConfig(file, { only, env: process.env })
-  loadKeyFile(keyFilePath(file, config), neededPurposes(only))
-  if (config.listen.tls !== undefined) readTlsContext(config.listen.tls, file)
+/** Reads everything that a start reads, and says so when it is right. */
+export async function check({ config: file, only }: CommandLine): Promise<void> {
+  readConfiguration(file, parseOnly(only))
   process.stdout.write(`${file} is right\n`)
+}
+
+/**
+ * The configuration, after a look at all files that it names.
+ * @throws ConfigError, or an AggregateError of several, one for each file that is not right.
+ */
+export function readConfiguration(file: string, only: 'agent' | 'proxy' | undefined): Config {
+  const config = loadConfig(file, { only, env: process.env })
+  const { tls } = config.listen
+  const refusals = [
+    () => loadKeyFile(keyFilePath(file, config), neededPurposes(only)),
+    () => tls !== undefined && readTlsContext(tls, file),
+    () => checkSpaFolder(file, config),
+  ].flatMap(refusalOf)
+  const [first] = refusals
+  if (refusals.length > 1) throw new AggregateError(refusals, refusals.map(({ message }) => message).join('\n'))
+  if (first !== undefined) throw first
+  return config
+}
+
+function refusalOf(read: () => unknown): ConfigError[] {
+  try {
+    read()
+    return []
+  } catch (error) {
+    if (error instanceof ConfigError) return [error]
+    throw error
+  }
+}
+
+function checkSpaFolder(file: string, { spa }: Config): void {
+  if (spa === undefined || !('root' in spa)) return
+  const folder = resolve(dirname(file), spa.root)
+  const problems = ['index.html', 'callback.html'].flatMap((page) => {
+    try {
+      accessSync(join(folder, page), constants.R_OK)
+      return []
+    } catch (error) {
+      const { code = 'unknown error' } = error as NodeJS.ErrnoException
+      return [{ path: 'spa.root', message: `${page} in it cannot be read (${code})` }]
+    }
+  })
+  if (problems.length > 0) throw new ConfigError(file, problems)
 }

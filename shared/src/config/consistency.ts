@@ -1,5 +1,6 @@
 import { getDomain } from 'tldts'
 import type { ConfigProblem } from './load.ts'
+import { privateKeyProblem } from './private-key.ts'
 import type { Config } from './schema.ts'
 
 /** What a schema can't see: values that are fine alone and contradict each other, or that a browser would drop. */
@@ -39,6 +40,11 @@ function checkAuthorizationServer(config: Config, only: 'agent' | 'proxy' | unde
   if (hasCredentials(server.issuer)) at('issuer', 'must have no user name and no password')
   if (only !== 'proxy' && server.client_authentication === undefined) {
     at('client_authentication', 'is required where the agent runs')
+  }
+  const { client_authentication: authentication } = server
+  if (authentication?.method === 'private_key_jwt') {
+    const problem = privateKeyProblem(authentication.private_key, authentication.algorithm)
+    if (problem !== undefined) at('client_authentication.private_key', problem)
   }
   for (const key of ['redirect_uri', 'post_logout_redirect_uri'] as const) {
     const uri = server[key]

@@ -1,0 +1,132 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import { stringify } from 'yaml'
+import { Canaries } from '../support/canary.ts'
+import { configured } from '../shared/configuration.ts'
+import { workingFolder, type WorkingFolder } from './command-line.ts'
+
+let folder: WorkingFolder
+beforeEach(() => {
+  folder = workingFolder()
+})
+afterEach(() => folder.remove())
+
+describe('token-handler', () => {
+  it('says how it is used, asked or not', async () => {
+    for (const args of [[], ['help'], ['--help'], ['check', '-h']]) {
+      const { code, stdout, stderr } = await folder.run(args)
+      expect([code, stderr]).toEqual([0, ''])
+      expect(stdout).toContain('token-handler keys generate')
+    }
+  })
+
+  it.each([
+    [['frobnicate'], 'there is no command "frobnicate"'],
+    [['constructor'], 'there is no command "constructor"'],
+    [['check', '--only', 'both'], '--only takes agent or proxy'],
+    [['check', '--colour'], "Unknown option '--colour'"],
+    [['check', '--config'], "Option '--config <value>' argument missing"],
+    [['keys'], 'keys takes generate, list or export'],
+    [['keys', 'delete'], 'keys takes generate, list or export'],
+    [['keys', 'list'], 'keys list needs --file FILE'],
+    [['keys', 'export'], 'keys export needs --purpose access-token'],
+    [['keys', 'export', '--purpose', 'refresh-token'], 'keys export needs --purpose access-token'],
+  ])('does not understand %j, and says why', async (args, why) => {
+    const { code, stdout, stderr } = await folder.run(args)
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).toContain(`token-handler: ${why}`)
+    expect(stderr).toContain('token-handler start')
+  })
+
+  it('prints the JSON Schema of the configuration', async () => {
+    const { code, stdout } = await folder.run(['schema'])
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ type: 'object', additionalProperties: false })
+  })
+})
+
+describe('token-handler check', () => {
+  it('says so when everything is right', async () => {
+    folder.configure({})
+    await folder.run(['keys', 'generate', '--out', 'keys.json'])
+    expect(await folder.run(['check'])).toEqual({ code: 0, stdout: 'token-handler.yaml is right\n', stderr: '' })
+    folder.write('other.yaml', folder.read('token-handler.yaml'))
+    expect(await folder.run(['check', '--config', 'other.yaml'])).toMatchObject({ code: 0 })
+  })
+
+  it('[D-OPS-02] tells all mistakes at once, by path, and shows no value', async () => {
+    const canaries = new Canaries()
+    const secret = canaries.mark('client-secret')
+    folder.configure({
+      public_url: `https://app.example/${canaries.mark('path')}`,
+      authorization_server: {
+        issuer: `http://${canaries.mark('host')}.example`,
+        client_authentication: { client_secret: '${CLIENT_SECRET}' },
+        redirect_uri: '${NOT_SET}',
+      },
+      cookies: { access_token_path: `${canaries.mark('cookie-path')}/` },
+      session: { idle_seconds: canaries.mark('seconds') },
+      proxy: { routes: [{ path: '/api', upstream: `https://user:${canaries.mark('password')}@orders.example` }] },
+      [canaries.mark('name')]: canaries.mark('value'),
+    })
+    const { code, stdout, stderr } = await folder.run(['check'], { CLIENT_SECRET: secret })
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr.split('\n').map((line) => line.replace(/:.*/, ''))).toEqual([
+      'token-handler.yaml has 6 problems',
+      '  authorization_server.redirect_uri',
+      '  public_url',
+      '  cookies.access_token_path',
+      '  session.idle_seconds',
+      '  proxy.routes[0].upstream',
+      '  (file)',
+      '',
+    ])
+    expect(canaries.find(stderr)).toEqual([])
+  })
+
+  it('tells of every file that is not right, and of contradictions', async () => {
+    folder.configure({
+      listen: { tls: { certificate_file: 'certificate.pem', private_key_file: 'key.pem' } },
+      spa: { root: './dist' },
+    })
+    folder.write('keys.json', '{"keys":[{"kid":"a","state":"active","key":"c2hvcnQ"}]}')
+    const { code, stderr } = await folder.run(['check'])
+    expect(code).toBe(2)
+    expect(stderr).toContain('keys[0].key: must be 32 random bytes as base64url')
+    expect(stderr).toContain('listen.tls.certificate_file: cannot be used (ENOENT)')
+    expect(stderr).toContain('spa.root: index.html in it cannot be read (ENOENT)')
+    expect(stderr).toContain('spa.root: callback.html in it cannot be read (ENOENT)')
+    expect(stderr).not.toContain('c2hvcnQ')
+
+    folder.configure({ admin: { port: 3000 }, authorization_server: { issuer: 'http://as.example' } })
+    const contradictions = await folder.run(['check'])
+    expect(contradictions.stderr).toContain('authorization_server.issuer: must be https')
+    expect(contradictions.stderr).toContain('admin.port: must differ from listen.port')
+  })
+
+  it('says where a file is no YAML, or not there', async () => {
+    expect(await folder.run(['check'])).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: 'token-handler.yaml has 1 problem:\n  (file): cannot be read (ENOENT)\n',
+    })
+    folder.write('token-handler.yaml', 'a: [1\nb: 2')
+    expect(await folder.run(['check'])).toMatchObject({ code: 2 })
+    folder.write('token-handler.yaml', `${stringify(configured({}))}a: &a 1\nb: *a\n`)
+    const { code, stderr } = await folder.run(['check'])
+    expect([code, stderr.includes('aliases are not understood'), stderr.includes('    at ')]).toEqual([2, true, false])
+  })
+
+  it('[E-KM-07] asks less of a proxy that runs alone', async () => {
+    folder.configure({ keys: { file: 'all.json' } })
+    await folder.run(['keys', 'generate', '--out', 'all.json'])
+    await folder.run(['keys', 'export', '--purpose', 'access-token', '--out', 'proxy.json'])
+    folder.configure({ keys: { file: 'proxy.json' }, authorization_server: { client_authentication: undefined } })
+    expect(await folder.run(['check', '--only', 'proxy'])).toMatchObject({ code: 0 })
+    const { stderr } = await folder.run(['check', '--only', 'agent'])
+    expect(stderr).toContain('authorization_server.client_authentication: is required where the agent runs')
+    folder.configure({ keys: { file: 'proxy.json' } })
+    expect((await folder.run(['check'])).stderr).toContain(
+      'keys[0].derived: lacks refresh-token, id-token, login, logout, which is needed here',
+    )
+  })
+})
