@@ -6,6 +6,7 @@ import { startTestDemo, type TestDemo, type TestDemoOptions } from '../support/d
 /** The demo and a browser a file, and fresh browser contexts a test. */
 export interface DemoBed {
   readonly demo: TestDemo
+  readonly browser: Browser
   /** A browser of its own: no cookies, no storage, nothing shared with another context. */
   newContext(options?: BrowserContextOptions): Promise<BrowserContext>
   /** A tab on a path of the demo. */
@@ -45,6 +46,9 @@ export function useDemo(options?: TestDemoOptions): DemoBed {
   return {
     get demo() {
       return present(demo)
+    },
+    get browser() {
+      return present(browser)
     },
     newContext,
     open,

@@ -108,10 +108,13 @@ function* decodings(text: string): Generator<[string, string]> {
         .replace(/\\(["\\/])/g, '$1'),
     ]
   }
-  for (const [run] of text.matchAll(/(?:[\da-f]{2}){6,}/gi)) yield ['hex', fromHex(run)]
-  for (const [run] of text.matchAll(/[\w+/-]{8,}/g)) {
-    // A secret inside a longer encoded text may start at any of the four positions of a group.
-    for (let start = 0; start < 4; start++) yield ['base64', Buffer.from(run.slice(start), 'base64').toString('latin1')]
+  const hex = text.match(/(?:[\da-f]{2}){6,}/gi)
+  if (hex !== null) yield ['hex', hex.map(fromHex).join('\n')]
+  const runs = text.match(/[\w+/-]{8,}/g) ?? []
+  // A secret inside a longer encoded text may start at any of the four positions of a group. The runs stay one text: a
+  // text for each would take minutes.
+  for (let start = 0; start < 4 && runs.length > 0; start++) {
+    yield ['base64', runs.map((run) => Buffer.from(run.slice(start), 'base64').toString('latin1')).join('\n')]
   }
 }
 

@@ -6,6 +6,7 @@ import {
   systemClock,
   type Clock,
   type KeyFile,
+  type Logger,
 } from '@token-handler/shared'
 import type { BackChannelRequest } from '../../spa-example/authorization-server/recorder.ts'
 import { startDemo, type Demo, type DemoOptions } from '../../spa-example/demo.ts'
@@ -24,6 +25,7 @@ export interface TestDemo extends Demo {
   readonly clock: RunningClock
   /** What the public listener got and sent. */
   readonly wire: WireTap
+  readonly logger: Logger
   /** Everything logged so far, as JSON lines. */
   log(): string
   /** Requests to the token endpoint of one grant type. */
@@ -40,12 +42,13 @@ export type TestDemoOptions = Partial<Omit<DemoOptions, 'logger' | 'clock' | 'ke
 export async function startTestDemo(options: TestDemoOptions = {}): Promise<TestDemo> {
   const lines: string[] = []
   const clock = runningClock()
+  const logger = createLogger('debug', { write: (line) => void lines.push(line) })
   const keys = generateKeyFile(new Date())
   const demo = await startDemo({
     spa: { root: await buildSpa() },
     ...options,
     ports: { web: 0, authorizationServer: 0, api: 0, admin: 0 },
-    logger: createLogger('debug', { write: (line) => void lines.push(line) }),
+    logger,
     clock,
     keys,
   })
@@ -54,6 +57,7 @@ export async function startTestDemo(options: TestDemoOptions = {}): Promise<Test
     ...demo,
     clock,
     wire: tapServer(tokenHandler.server),
+    logger,
     log: () => lines.join(''),
     tokenRequests: (grantType) =>
       authorizationServer.requests.filter(
