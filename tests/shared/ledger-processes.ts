@@ -1,4 +1,4 @@
-import { fork } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Config, SessionIdentity } from '@token-handler/shared'
@@ -15,7 +15,7 @@ export type LedgerTask<Name extends keyof Tasks = keyof Tasks> = {
 export interface RaceResult {
   /** Generations whose commit was answered `committed`. */
   readonly committed: readonly number[]
-  /** Answers that a live session must not get. */
+  /** States that a live session must not be answered. */
   readonly surprises: readonly string[]
 }
 export type TaskResult = RaceResult | number | undefined
@@ -27,30 +27,42 @@ export interface LedgerProcess {
   kill(): Promise<void>
 }
 
+const nodeOptions = ['--conditions=development', '--disable-warning=ExperimentalWarning']
 const program = fileURLToPath(new URL('./ledger-process.ts', import.meta.url))
 
-/** Starts another process and opens the ledger in it. */
-export async function startLedgerProcess(config: Pick<Config, 'ledger' | 'session'>): Promise<LedgerProcess> {
-  const child = fork(program, { execArgv: ['--conditions=development', '--disable-warning=ExperimentalWarning'] })
+/**
+ * Starts another process and opens the ledger in it.
+ * @param limits `fileBytes`: how large a file it may make, as if the disk were full then.
+ */
+export async function startLedgerProcess(
+  config: Pick<Config, 'ledger' | 'session'>,
+  { fileBytes }: { fileBytes?: number } = {},
+): Promise<LedgerProcess> {
+  const limit = fileBytes === undefined ? '' : `ulimit -f ${Math.ceil(fileBytes / 512)};`
+  const child = spawn('sh', ['-c', `${limit} exec "$0" "$@"`, process.execPath, ...nodeOptions, program], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
   const exited = once(child, 'exit')
-  async function message(key: 'result' | 'watching'): Promise<TaskResult> {
-    for (;;) {
-      const [sent] = (await Promise.race([
-        once(child, 'message'),
-        exited.then(([code]) => Promise.reject(new Error(`the ledger process ended with ${String(code)}`))),
-      ])) as [Record<string, TaskResult>]
-      if (key in sent) return sent[key]
-    }
+  const next = new Map<string, PromiseWithResolvers<TaskResult>>()
+  child.on('message', (sent: { event: string; result?: TaskResult }) => next.get(sent.event)?.resolve(sent.result))
+  child.on('exit', () => {
+    for (const waiting of next.values()) waiting.reject(new Error('the ledger process is gone'))
+  })
+  function told(event: 'done' | 'watching'): Promise<TaskResult> {
+    const waiting = Promise.withResolvers<TaskResult>()
+    next.set(event, waiting)
+    return waiting.promise
   }
   const perform = (task: LedgerTask): Promise<TaskResult> => {
+    const done = told('done')
     child.send(task)
-    return message('result')
+    return done
   }
   await perform({ task: 'open', ledger: config.ledger, session: config.session })
   return {
     race: (identity, until) => perform({ task: 'race', identity, until }) as Promise<RaceResult>,
     async watch(identity) {
-      const watching = message('watching')
+      const watching = told('watching')
       const seenAt = perform({ task: 'watch', identity }) as Promise<number>
       await watching
       return { seenAt }

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { openLedger } from '@token-handler/shared'
 
 /** A place for the file of one ledger. */
 export interface TemporaryFile {
@@ -17,5 +18,12 @@ export function temporaryFile(): TemporaryFile {
     path,
     remove: () => rmSync(path, { force: true }),
     removeFolder: () => rmSync(folder, { recursive: true, force: true }),
+  }
+}
+
+export function sqliteConfig(path: string): Parameters<typeof openLedger>[0] {
+  return {
+    ledger: { type: 'sqlite', file: path, on_ledger_loss: 'adopt' },
+    session: { absolute_seconds: 43_200, idle_seconds: 3600, access_cookie_seconds: 900, access_token_seconds: 300 },
   }
 }

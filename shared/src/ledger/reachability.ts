@@ -1,0 +1,42 @@
+import { describeError, type Logger } from '../logger.ts'
+
+/**
+ * Whether a store answers, as this process sees it. Logs the changes, not every failure: `ledger_unreachable` and
+ * `ledger_reachable`.
+ */
+export interface Reachability {
+  /** Since when the store answers without interruption, on the ledger's clock; `-Infinity` if it never failed. */
+  readonly since: number
+  /** @param now The ledger's time. */
+  succeeded(now: number): void
+  failed(reason: string, error: unknown): void
+}
+
+export function trackReachability(kind: string, logger: Logger): Reachability {
+  let since = -Infinity
+  let failures = 0
+  return {
+    get since() {
+      return since
+    },
+    succeeded(now) {
+      if (failures === 0) return
+      since = now
+      logger.info({ event: 'ledger_reachable', ledger: kind, failures }, 'The ledger answers again.')
+      failures = 0
+    },
+    failed(reason, error) {
+      failures += 1
+      if (failures > 1) return
+      logger.error(
+        { event: 'ledger_unreachable', ledger: kind, reason, error: describeError(error) },
+        'The ledger cannot be asked; nothing is decided until it answers.',
+      )
+    },
+  }
+}
+
+/** One record is of no use, while the store is well. */
+export function logUnreadable(logger: Logger, error: unknown): void {
+  logger.error({ event: 'ledger_record_unreadable', error: describeError(error) }, 'A ledger record cannot be read.')
+}

@@ -1,0 +1,256 @@
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Clock } from '../clock.ts'
+import type { Logger } from '../logger.ts'
+import { loginMemorySeconds, type Ledger, type Unknown } from './ledger.ts'
+import { logUnreadable, trackReachability } from './reachability.ts'
+import { connectRedis, RedisFailure, type RedisConnection } from './redis-connection.ts'
+import { createRedisFeed, type Incarnation } from './redis-feed.ts'
+import { readScript, redisKeys, ruleScript, stateScript, writeScript } from './redis-scripts.ts'
+import type { Rule } from './rules.ts'
+import { createLedger, type LedgerStore } from './store.ts'
+import { readLogin, readSession, UnreadableRecordError, writeLogin, writeSession } from './stored-record.ts'
+import { takeTurns } from './turns.ts'
+
+export interface RedisLedgerOptions {
+  /** `redis://` or `rediss://`, with user, password and database where they are needed. */
+  readonly url: string
+  /** All keys begin with `{keyPrefix}:`, which keeps them in one slot of a cluster. */
+  readonly keyPrefix: string
+  /** PEM file of the authority to trust, in place of the well-known ones. */
+  readonly caFile?: string | undefined
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Written when the server comes up empty or behind: ends what may have been lost, if it shall end. */
+  readonly lossRule?: ((incarnationAt: number) => Rule) | undefined
+  /** Added to the server's time; tests let time pass with it. */
+  readonly shiftMs?: () => number
+}
+
+/** How long a start waits for the server; then it goes on, and is not ready until the rules are there. */
+const patienceMs = 3000
+/** Other processes may win this often in a row. Requests of this process about one session take turns. */
+const attempts = 16
+/** Records outlive every cookie of the session, so that one that is gone is surely over. */
+const marginMs = 60_000
+const replicaMs = 300
+/** Answers that only the operator can change. */
+const hopelessReasons = new Set(['wrongpass', 'noauth', 'noperm'])
+
+/**
+ * The ledger of any number of machines, in Redis 6 or newer, or Valkey.
+ * @throws Error at once if the server refuses these credentials or may evict records; not if it cannot be reached.
+ */
+export async function openRedisLedger(options: RedisLedgerOptions): Promise<Ledger> {
+  return createLedger(await openRedisStore(options))
+}
+
+async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore> {
+  const { url, keyPrefix, caFile, clock, logger, lossRule, shiftMs = () => 0 } = options
+  const endpoint = { url, ca: caFile === undefined ? undefined : readFileSync(caFile, 'utf8') }
+  const keys = redisKeys(keyPrefix)
+  const writer = keys.writer(randomBytes(12).toString('base64url'))
+  const reachability = trackReachability('redis', logger)
+  const inTurn = takeTurns()
+
+  let lastFailure: RedisFailure | undefined
+  const connection = connectRedis(endpoint, {
+    events: {
+      ready: () => feed.distrust(),
+      lost(failure) {
+        lastFailure = failure
+        feed.distrust()
+        reachability.failed(failure.reason, failure)
+      },
+    },
+  })
+  // Waiting for a replica stops a connection, and only the one that wrote may wait.
+  const rulesConnection = connectRedis(endpoint)
+  const waiting = connectRedis(endpoint, { isBlocking: true })
+  const feed = createRedisFeed({ keys, writer, connection, waiting, clock, logger, reachability, lossRule, shiftMs })
+  const { rules } = feed
+
+  async function attempt<T>(work: () => Promise<T | Unknown>): Promise<T | Unknown> {
+    try {
+      return await work()
+    } catch (error) {
+      if (error instanceof UnreadableRecordError) logUnreadable(logger, error)
+      else if (error instanceof RedisFailure) reachability.failed(error.reason, error)
+      else throw error
+      return { state: 'unknown' }
+    }
+  }
+
+  /** Reads, lets `step` decide, and writes if nobody else has written meanwhile. */
+  async function compareAndSet<Answer>(
+    key: string,
+    step: (text: string | undefined, now: number, incarnation: Incarnation) => Taken<Answer>,
+  ): Promise<Answer | Unknown> {
+    for (let left = attempts; left > 0; left--) {
+      const { incarnation } = feed
+      if (incarnation === undefined) throw new RedisFailure('not_synchronised')
+      const read = (await connection.script(readScript, [key, keys.meta], [])) as [string, string | null, string | null]
+      const now = feed.observe(read[0], read[1])
+      if (feed.incarnation?.id !== incarnation.id) throw new RedisFailure('lost')
+      const old = read[2] ?? undefined
+      const taken = step(old, now, incarnation)
+      if (taken.text === undefined && taken.rule === undefined) return taken.answer
+      const args = [incarnation.id, old ?? '', taken.text ?? '', String(Math.max(1, taken.expiresAt - now))]
+      const written = await write(key, args, taken.rule)
+      if (written > 0) {
+        feed.wrote(written)
+        if (taken.rule !== undefined) rules.add(taken.rule)
+        return taken.answer
+      }
+      if (written === -1) {
+        feed.distrust()
+        throw new RedisFailure('lost')
+      }
+      await sleep(Math.random() * 5)
+    }
+    throw new RedisFailure('contention')
+  }
+
+  async function write(key: string, args: readonly string[], rule: Rule | undefined): Promise<number> {
+    const all = [key, keys.meta, writer, keys.rules, keys.ruleExpiry, keys.feed]
+    if (rule === undefined) return Number(await connection.script(writeScript, all, args))
+    return Number(await replicated(rulesConnection.script(writeScript, all, [...args, ...ruleArguments(rule)])))
+  }
+
+  /** A rule should not be lost with the one server that has it. */
+  async function replicated(writing: Promise<unknown>): Promise<unknown> {
+    const written = await writing
+    const replication = await readInfo(rulesConnection, 'replication')
+    if (!/^connected_slaves:[1-9]/m.test(replication)) return written
+    const replicas = await rulesConnection.command(['WAIT', '1', String(replicaMs)])
+    if (replicas === 0) {
+      logger.warn(
+        { event: 'rule_not_replicated', ledger: 'redis' },
+        'No replica confirmed the end of a session in time.',
+      )
+    }
+    return written
+  }
+
+  await firstContact()
+  feed.start()
+
+  /** Waits for the server a little, and tells what waiting would not mend. */
+  async function firstContact(): Promise<void> {
+    const deadline = clock.monotonic() + patienceMs
+    for (;;) {
+      try {
+        await feed.synchronise()
+        await refuseEviction(connection)
+        return
+      } catch (error) {
+        if (!(error instanceof RedisFailure)) throw error
+        const reason = hopelessReasons.has(error.reason) ? error.reason : (lastFailure?.reason ?? error.reason)
+        if (!hopelessReasons.has(reason)) {
+          if (clock.monotonic() >= deadline) return
+          await sleep(50)
+          continue
+        }
+        close()
+        throw new Error(`the server answers ${reason.toUpperCase()}`, { cause: error })
+      }
+    }
+  }
+
+  function close(): void {
+    feed.close()
+    for (const each of [connection, rulesConnection, waiting]) each.close()
+  }
+
+  return {
+    kind: 'redis',
+    rules,
+
+    stepSession: (sid, step) =>
+      inTurn(sid, () =>
+        attempt(() =>
+          compareAndSet(keys.session(sid), (text, now, { id, at }) => {
+            const { answer, record, rule } = step(text === undefined ? undefined : readSession(text, id), {
+              now,
+              incarnationAt: at,
+              reachableSince: reachability.since,
+              endOf: (session) => rules.endOf(session),
+            })
+            return {
+              answer,
+              rule,
+              text: record === undefined ? undefined : writeSession(record, id),
+              expiresAt: (record?.absoluteAt ?? 0) + marginMs,
+            }
+          }),
+        ),
+      ),
+
+    async deleteSession(sid) {
+      await attempt(() => connection.command(['DEL', keys.session(sid)]))
+    },
+
+    stepLogin: (id, step) =>
+      attempt(() =>
+        compareAndSet(keys.login(id), (text, now) => {
+          const { answer, record } = step(text === undefined ? undefined : readLogin(text), now)
+          return {
+            answer,
+            text: record === undefined ? undefined : writeLogin(record),
+            expiresAt: (record?.claimedAt ?? 0) + loginMemorySeconds * 1000,
+          }
+        }),
+      ),
+
+    async addRule(build) {
+      const added = await attempt(async () => {
+        const [serverMs, id] = (await connection.script(stateScript, [keys.meta, keys.feed, writer], [])) as unknown[]
+        const rule = build(feed.observe(serverMs, id))
+        const all = [keys.meta, keys.rules, keys.ruleExpiry, keys.feed]
+        await replicated(rulesConnection.script(ruleScript, all, ruleArguments(rule)))
+        rules.add(rule)
+        return { state: 'added' } as const
+      })
+      // Here it holds in any case, and is put into the server if that comes back empty.
+      if (added.state === 'unknown') rules.add(build(feed.now()))
+      return added
+    },
+
+    async close() {
+      close()
+    },
+  }
+}
+
+/** What a step decided, as the server stores it. */
+interface Taken<Answer> {
+  readonly answer: Answer
+  /** The record afterwards; left out when it stays as it is. */
+  readonly text: string | undefined
+  readonly expiresAt: number
+  readonly rule?: Rule | undefined
+}
+
+function ruleArguments({ key, before, expiresAt, reason }: Rule): string[] {
+  return [key, String(before), String(expiresAt), reason]
+}
+
+/** A server that drops records when its memory is full would log people out. */
+async function refuseEviction(connection: RedisConnection): Promise<void> {
+  const memory = await readInfo(connection, 'memory')
+  const [, policy = 'noeviction'] = /^maxmemory_policy:(\S+)/m.exec(memory) ?? []
+  if (policy !== 'noeviction' && !/^maxmemory:0\s*$/m.test(memory)) {
+    throw new Error(`maxmemory-policy is ${policy}: the server would drop sessions; set it to noeviction`)
+  }
+}
+
+/** @returns Nothing where the user may not ask. */
+async function readInfo(connection: RedisConnection, section: string): Promise<string> {
+  try {
+    return String(await connection.command(['INFO', section]))
+  } catch (error) {
+    if (error instanceof RedisFailure && error.reason === 'noperm') return ''
+    throw error
+  }
+}

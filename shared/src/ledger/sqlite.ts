@@ -1,0 +1,246 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Clock } from '../clock.ts'
+import type { Logger } from '../logger.ts'
+import { loginMemorySeconds, type Ledger, type Unknown } from './ledger.ts'
+import type { StepContext } from './protocol.ts'
+import { logUnreadable, trackReachability } from './reachability.ts'
+import { RuleSet, type Rule, type RuleKey } from './rules.ts'
+import { inodeOf, openSqliteFile, type SqliteFile } from './sqlite-file.ts'
+import { sqliteFault } from './sqlite-fault.ts'
+import { createLedger, type LedgerStore } from './store.ts'
+import { readLogin, readSession, writeLogin, writeSession } from './stored-record.ts'
+
+export interface SqliteLedgerOptions {
+  /** Path of the file; its folder must exist, on a file system of this machine. */
+  readonly path: string
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Written into a file that is new: the rule that ends what may have been lost with the one before, if it shall end. */
+  readonly lossRule?: ((incarnationAt: number) => Rule) | undefined
+}
+
+/** Rules of other processes are seen within this time. */
+const pollMs = 25
+const sweepMs = 60_000
+const sweepRows = 500
+/** A file that is locked for longer counts as unreachable. */
+const busyMs = 1500
+/** At start there is time. */
+const openBusyMs = 5000
+/** Records outlive every cookie of the session, so that one that is gone is surely over. */
+const marginMs = 60_000
+
+/**
+ * The ledger of one machine, shared by all its processes: one SQLite file. Rules are loaded when it resolves.
+ * @throws LedgerFormatError for the file of a newer release, else the error that keeps the file from being opened.
+ */
+export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Ledger> {
+  return createLedger(await openSqliteStore(options))
+}
+
+async function openSqliteStore({ path, clock, logger, lossRule }: SqliteLedgerOptions): Promise<LedgerStore> {
+  const reachability = trackReachability('sqlite', logger)
+  let rulesKnownAt = clock.monotonic()
+  let mayMissRules = false
+  const rules = new RuleSet(clock, () => (mayMissRules ? clock.monotonic() - rulesKnownAt : 0))
+  let lastSeq = 0
+  let dataVersion: unknown
+  let isClosed = false
+
+  const renewed = (made: SqliteFile, isNew: boolean): void => {
+    for (const rule of rules.inForce()) insertRule(made, rule)
+    if (isNew && lossRule !== undefined) insertRule(made, lossRule(made.incarnationAt))
+  }
+  const openFile = (lost?: string): SqliteFile =>
+    openSqliteFile(path, { now: clock.now(), renewed, ...(lost === undefined ? {} : { lost }) })
+  let file = await patiently(() => openFile(), openBusyMs)
+
+  /** The open file, unless another lies at the path by now: then the records are lost, and this process knows it. */
+  function currentFile(): SqliteFile {
+    const { database, inode, incarnation } = file
+    const isLost = inodeOf(path) !== inode
+    if (isClosed || (!isLost && database.isOpen && !database.isTransaction)) return file
+    if (database.isOpen) database.close()
+    file = openFile(isLost ? incarnation : undefined)
+    lastSeq = 0
+    dataVersion = undefined
+    if (isLost) logger.error({ event: 'ledger_lost', ledger: 'sqlite' }, 'Another file took the place of the ledger.')
+    return file
+  }
+
+  /** Learns the rules of other processes. */
+  function catchUp({ statements }: SqliteFile): void {
+    const version = statements.dataVersion.get()?.['data_version']
+    if (version === dataVersion) return
+    for (const row of statements.readRules.all(lastSeq)) {
+      rules.add(ruleOf(row))
+      lastSeq = Number(row['seq'])
+    }
+    dataVersion = version
+  }
+
+  /** Runs `work` until the file is not locked. Only faults of the store are answered with `unknown`. */
+  async function attempt<T>(work: (file: SqliteFile) => T): Promise<T | Unknown> {
+    try {
+      return await patiently(() => work(currentFile()), busyMs)
+    } catch (error) {
+      const fault = sqliteFault(error)
+      if (fault === undefined) throw error
+      if (fault === 'format') logUnreadable(logger, error)
+      else reachability.failed(fault, error)
+      return { state: 'unknown' }
+    }
+  }
+
+  function inTransaction<T>(open: SqliteFile, work: () => T): T {
+    const { database } = open
+    database.exec('BEGIN IMMEDIATE')
+    try {
+      catchUp(open)
+      const result = work()
+      database.exec('COMMIT')
+      reachability.succeeded(clock.now())
+      return result
+    } catch (error) {
+      // SQLite rolls some failures back itself. What stays open after this is replaced by a new connection.
+      if (database.isTransaction) rollback(open)
+      throw error
+    }
+  }
+
+  const context = ({ incarnationAt }: SqliteFile): StepContext => ({
+    now: clock.now(),
+    incarnationAt,
+    reachableSince: reachability.since,
+    endOf: (session) => rules.endOf(session),
+  })
+
+  function poll(): void {
+    try {
+      catchUp(currentFile())
+      mayMissRules = false
+      rulesKnownAt = clock.monotonic()
+    } catch (error) {
+      const fault = sqliteFault(error)
+      if (fault === undefined) throw error
+      mayMissRules = true
+      if (fault !== 'busy') reachability.failed(fault, error)
+    }
+  }
+
+  async function sweep(): Promise<void> {
+    rules.forgetExpired()
+    for (const table of ['session', 'login', 'rule']) {
+      await attempt((open) => {
+        const expired = `FROM ${table} WHERE expires_at < ?`
+        if (open.database.prepare(`SELECT 1 ${expired} LIMIT 1`).get(clock.now()) === undefined) return
+        const rows = `SELECT rowid ${expired} LIMIT ${sweepRows}`
+        inTransaction(open, () =>
+          open.database.prepare(`DELETE FROM ${table} WHERE rowid IN (${rows})`).run(clock.now()),
+        )
+      })
+    }
+  }
+
+  catchUp(file)
+  const polling = setInterval(poll, pollMs).unref()
+  const sweeping = setInterval(() => void sweep(), sweepMs).unref()
+  void sweep()
+
+  return {
+    kind: 'sqlite',
+    rules,
+
+    stepSession: (sid, step) =>
+      attempt((open) => {
+        const { statements, incarnation } = open
+        const take = (): ReturnType<typeof step> => {
+          const row = statements.readSession.get(sid)
+          const record = row === undefined ? undefined : readSession(String(row['record']), incarnation)
+          return step(record, context(open))
+        }
+        catchUp(open)
+        const looked = take()
+        // Most steps change nothing, and need no lock to say so.
+        if (looked.record === undefined && looked.rule === undefined) return looked.answer
+        const { answer, rule } = inTransaction(open, () => {
+          const taken = take()
+          if (taken.rule !== undefined) insertRule(open, taken.rule)
+          if (taken.record !== undefined) {
+            const text = writeSession(taken.record, incarnation)
+            statements.writeSession.run(sid, text, taken.record.absoluteAt + marginMs)
+          }
+          return taken
+        })
+        if (rule !== undefined) rules.add(rule)
+        return answer
+      }),
+
+    async deleteSession(sid) {
+      await attempt((open) => inTransaction(open, () => open.statements.deleteSession.run(sid)))
+    },
+
+    stepLogin: (id, step) =>
+      attempt((open) =>
+        inTransaction(open, () => {
+          const row = open.statements.readLogin.get(id)
+          const known = row === undefined ? undefined : readLogin(String(row['record']))
+          const { answer, record } = step(known, clock.now())
+          if (record !== undefined) {
+            const expiresAt = record.claimedAt + loginMemorySeconds * 1000
+            open.statements.writeLogin.run(id, writeLogin(record), expiresAt)
+          }
+          return answer
+        }),
+      ),
+
+    async addRule(build) {
+      const rule = build(clock.now())
+      const written = await attempt((open) => inTransaction(open, () => insertRule(open, rule)))
+      // Here it holds in any case, and is put into the next file if this one is lost.
+      rules.add(rule)
+      return written ?? { state: 'added' }
+    },
+
+    async close() {
+      clearInterval(polling)
+      clearInterval(sweeping)
+      isClosed = true
+      if (file.database.isOpen) file.database.close()
+    },
+  }
+}
+
+/** Tries again while another process has the file locked. Waiting within SQLite would stop every request of this one. */
+async function patiently<T>(work: () => T, patienceMs: number): Promise<T> {
+  const deadline = performance.now() + patienceMs
+  for (;;) {
+    try {
+      return work()
+    } catch (error) {
+      if (sqliteFault(error) !== 'busy' || performance.now() > deadline) throw error
+    }
+    await sleep(1 + Math.random() * 9)
+  }
+}
+
+function rollback({ database }: SqliteFile): void {
+  try {
+    database.exec('ROLLBACK')
+  } catch (error) {
+    if (sqliteFault(error) === undefined) throw error
+  }
+}
+
+function insertRule({ statements }: SqliteFile, { key, before, reason, expiresAt }: Rule): void {
+  statements.writeRule.run({ key, before, reason, expiresAt })
+}
+
+function ruleOf(row: Record<string, unknown>): Rule {
+  return {
+    key: row['key'] as RuleKey,
+    before: Number(row['before']),
+    reason: row['reason'] as Rule['reason'],
+    expiresAt: Number(row['expires_at']),
+  }
+}

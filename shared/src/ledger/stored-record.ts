@@ -1,0 +1,57 @@
+import type { LoginRecord, SessionRecord } from './protocol.ts'
+
+/**
+ * A session's record as stores keep it: JSON with the version of its format and the incarnation of the store that it was
+ * written under. Release n reads what release n - 1 wrote.
+ */
+
+const formatVersion = 1
+
+interface StoredSession {
+  readonly v: number
+  readonly incarnation: string
+  readonly record: SessionRecord
+}
+
+/** A record that this release cannot read. The answer is *unknown* then, never *absent*. */
+export class UnreadableRecordError extends Error {
+  override readonly name = 'UnreadableRecordError'
+}
+
+export function writeSession(record: SessionRecord, incarnation: string): string {
+  return JSON.stringify({ v: formatVersion, incarnation, record } satisfies StoredSession)
+}
+
+/**
+ * @param incarnation The store's incarnation now. A record of an earlier one may be behind what has happened (a failover
+ * that lost writes, a restored backup), so it counts as adopted: row 15 of docs/sessions.md.
+ * @throws UnreadableRecordError
+ */
+export function readSession(text: string, incarnation: string): SessionRecord {
+  const stored = parse(text) as StoredSession
+  if (stored.v !== formatVersion || typeof stored.record?.generation !== 'number') {
+    throw new UnreadableRecordError('A session record is not of a format that this release reads.')
+  }
+  return stored.incarnation === incarnation ? stored.record : { ...stored.record, adopted: true }
+}
+
+export function writeLogin(record: LoginRecord): string {
+  return JSON.stringify(record)
+}
+
+/** @throws UnreadableRecordError */
+export function readLogin(text: string): LoginRecord {
+  const record = parse(text) as LoginRecord
+  if (typeof record?.claimedAt !== 'number') {
+    throw new UnreadableRecordError('A login record is not of a format that this release reads.')
+  }
+  return record
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new UnreadableRecordError('A ledger record is not JSON.', { cause })
+  }
+}
