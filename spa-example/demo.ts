@@ -7,7 +7,9 @@ import { createSpaHandler, fixedKeys, startTokenHandler, type RunningTokenHandle
 import { hardenServer } from '@token-handler/oauth-proxy'
 import {
   checkConfig,
+  createMemoryLedger,
   generateKeyFile,
+  systemClock,
   type Clock,
   type ConfigInput,
   type KeyFile,
@@ -125,6 +127,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
       keys: fixedKeys(keys, { issuer, clientId }),
       logger,
       server: topology.backendServer,
+      ledger: createMemoryLedger(clock ?? systemClock),
       ...(clock === undefined ? {} : { clock }),
       ...(spa !== undefined && isOneServer ? { spa } : {}),
     })

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
-import { ConfigError } from '@token-handler/shared'
+import { ConfigError, LedgerOpenError } from '@token-handler/shared'
 import { check } from './commands/check.ts'
 import { keys } from './commands/keys.ts'
 import { schema } from './commands/schema.ts'
@@ -51,8 +51,9 @@ function isUsageError(error: unknown): error is Error {
   )
 }
 
-/** What the operating system refuses, such as a port that is taken or a folder that is not there. */
-function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+/** What the machine refuses, such as a port that is taken, a folder that is not there, or a damaged ledger. */
+function isSystemError(error: unknown): error is Error {
+  if (error instanceof LedgerOpenError) return true
   return error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === 'string'
 }
 

@@ -4,8 +4,9 @@ import { dirname, resolve } from 'node:path'
 import { createOAuthAgent, type OAuthAgent } from '@token-handler/oauth-agent'
 import { createOAuthProxy, hardenServer, serverOptions, type OAuthProxy } from '@token-handler/oauth-proxy'
 import {
+  ConfigError,
   createCookieSealer,
-  createMemoryLedger,
+  openLedger,
   systemClock,
   type Clock,
   type Config,
@@ -45,9 +46,13 @@ export interface RunningTokenHandler {
   close(): Promise<void>
 }
 
+/** A process that may have missed the end of a session for longer takes no traffic. */
+const longestStalenessMs = 60_000
+
 /** Composes agent, proxy and SPA on one public listener, as the configuration says, and starts to listen. */
 export async function startTokenHandler(deps: TokenHandlerDeps): Promise<RunningTokenHandler> {
-  const { config, configFile = '', keys, logger, only, clock = systemClock, ledger = createMemoryLedger(clock) } = deps
+  const { config, configFile = '', keys, logger, only, clock = systemClock } = deps
+  const ledger = deps.ledger ?? (await openLedger(config, { clock, logger, folder: dirname(configFile) }))
   const sealer = createCookieSealer(() => keys.current(), clock)
   const agent =
     only === 'proxy' ? undefined : createOAuthAgent({ options: agentOptionsOf(config), sealer, ledger, clock, logger })
@@ -75,9 +80,13 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
   let stopping = false
   const readiness = (): Readiness => {
     const agentState = agent?.ready()
+    const knowsRules = ledger.rules.staleForMs() < longestStalenessMs
     return {
-      ready: !stopping && (agentState?.ready ?? true),
-      parts: agentState === undefined ? {} : { authorization_server: agentState.authorizationServer },
+      ready: !stopping && knowsRules && (agentState?.ready ?? true),
+      parts: {
+        ledger: knowsRules ? 'available' : 'unavailable',
+        ...(agentState === undefined ? {} : { authorization_server: agentState.authorizationServer }),
+      },
     }
   }
   const adminServer = config.admin === undefined ? undefined : createAdminServer(readiness)
@@ -135,12 +144,18 @@ function isUnder(target: string, path: string): boolean {
 
 function configuredSpa(config: Config, configFile: string): RequestListener | undefined {
   if (config.spa === undefined || !('root' in config.spa)) return undefined
-  return createSpaHandler({
-    root: resolve(dirname(configFile), config.spa.root),
-    origin: config.public_url,
-    callbackPath: callbackPathOf(config),
-    connectOrigins: [...trustedOriginsOf(config)].filter((origin) => origin !== config.public_url),
-  })
+  try {
+    return createSpaHandler({
+      root: resolve(dirname(configFile), config.spa.root),
+      origin: config.public_url,
+      callbackPath: callbackPathOf(config),
+      connectOrigins: [...trustedOriginsOf(config)].filter((origin) => origin !== config.public_url),
+    })
+  } catch (error) {
+    const { code = 'unknown error' } = error as NodeJS.ErrnoException
+    const message = `must be a folder with index.html and callback.html (${code})`
+    throw new ConfigError(configFile, [{ path: 'spa.root', message }])
+  }
 }
 
 function configuredDevServer(config: Config, logger: Logger): SpaDevServer | undefined {
