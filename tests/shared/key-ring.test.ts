@@ -33,9 +33,12 @@ describe('the key ring', () => {
     const before = createSealing()
     const value = before.sealer.seal('access-token', tokenOf(before))
     const next = generateKeyFile(new Date())
-    const after = sealerFor(merged([before.keyFile, 'open-only'], [next, 'active']), before.clock)
-    expect(after.open('access-token', value).ok).toBe(true)
-    for (const purpose of purposes) expect(kidIn(after.seal(purpose, tokenOf(before)))).toBe(kidOf(next))
+    const [older, newer] = [[before.keyFile, 'open-only'] as const, [next, 'active'] as const]
+    for (const file of [merged(older, newer), merged(newer, older)]) {
+      const after = sealerFor(file, before.clock)
+      expect(after.open('access-token', value).ok).toBe(true)
+      for (const purpose of purposes) expect(kidIn(after.seal(purpose, tokenOf(before)))).toBe(kidOf(next))
+    }
   })
 
   it('[E-KM-01] opens nothing with a retired key', () => {
