@@ -34,6 +34,8 @@ export function createSpaHandler({ root, origin, callbackPath, connectOrigins, a
   app.use((_req, res, next) => {
     res.setHeader('X-Content-Type-Options', 'nosniff')
     res.setHeader('Referrer-Policy', 'no-referrer')
+    // What is no page is no document either: an SVG or an error shown by itself runs nothing.
+    res.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'")
     res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
     res.setHeader('Cross-Origin-Resource-Policy', 'same-origin')
     if (origin.startsWith('https:')) res.setHeader('Strict-Transport-Security', `max-age=${hstsSeconds}`)

@@ -33,19 +33,14 @@ interface Executable {
  * Starts a headless Chromium: the one named by `TH_CHROMIUM`, else one on PATH, else the one inside the npm package
  * `@sparticuz/chromium`, which is unpacked once a version into the temporary folder.
  * @param options.args Command-line switches besides the usual ones, such as `--host-resolver-rules=MAP evil.test 127.0.0.1`.
- * @param options.withoutArgs Switches of playwright's own to leave out, such as `--disable-back-forward-cache`.
  * @returns The browser; whoever starts it closes it.
  * @throws Error when no Chromium is found, or when it does not start.
  */
-export async function launchBrowser({
-  args = [],
-  withoutArgs = [],
-}: { args?: readonly string[]; withoutArgs?: readonly string[] } = {}): Promise<Browser> {
+export async function launchBrowser({ args = [] }: { args?: readonly string[] } = {}): Promise<Browser> {
   const executable = await findExecutable()
   return chromium.launch({
     executablePath: executable.path,
     args: [...ARGS, ...args],
-    ignoreDefaultArgs: [...withoutArgs],
     chromiumSandbox: false,
     env: { ...process.env, ...executable.env },
   })

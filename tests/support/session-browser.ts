@@ -1,10 +1,12 @@
+import type { LookupFunction } from 'node:net'
+import { Agent, fetch } from 'undici'
 import { CookieJar } from './cookie-jar.ts'
 import { signIn } from './sign-in.ts'
 
 /** An answer, read to its end. */
 export interface BrowserAnswer {
   readonly status: number
-  readonly headers: Headers
+  readonly headers: { get(name: string): string | null; getSetCookie(): string[] }
   readonly text: string
   /** The answer as JSON; throws when it is none. */
   readonly json: () => Record<string, unknown>
@@ -15,23 +17,41 @@ export class SessionBrowser {
   readonly jar: CookieJar
   readonly #spaOrigin: string
   readonly #backend: string
+  readonly #dispatcher: Agent
 
-  /** @param backend Origin of agent and proxy; the SPA's own unless given. */
+  /**
+   * @param options.backend Origin of agent and proxy. Default: the SPA's own.
+   * @param options.authority PEM of the authority to trust besides the system's.
+   */
   constructor(
     spaOrigin: string,
-    { backend = spaOrigin, jar = new CookieJar() }: { backend?: string; jar?: CookieJar } = {},
+    {
+      backend = spaOrigin,
+      authority,
+      jar = new CookieJar(),
+    }: { backend?: string; authority?: string | undefined; jar?: CookieJar } = {},
   ) {
     this.#spaOrigin = spaOrigin
     this.#backend = backend
     this.jar = jar
+    // Browsers know that every name under localhost is this machine (RFC 6761 section 6.3); Node asks the system.
+    const connect = {
+      ...(authority === undefined ? {} : { ca: authority }),
+      ...(isUnderLocalhost(backend) ? { lookup: loopback } : {}),
+    }
+    this.#dispatcher = new Agent({ connect })
   }
 
   /** Runs the whole login. @returns The answer of `login/end`, whatever it is. */
   async logIn(): Promise<BrowserAnswer> {
+    return this.call('POST', '/oauth-agent/login/end', new URL(await this.authorize()).searchParams)
+  }
+
+  /** Runs a login up to the authorization response. @returns The redirect URI with `code` and `state`; it is not requested. */
+  async authorize(): Promise<string> {
     const started = await this.call('POST', '/oauth-agent/login/start')
     const authorizationUrl = String(started.json()['authorization_url'])
-    const callback = await signIn({ authorizationUrl, redirectUri: `${this.#spaOrigin}/callback` })
-    return this.call('POST', '/oauth-agent/login/end', callback.searchParams)
+    return (await signIn({ authorizationUrl, redirectUri: `${this.#spaOrigin}/callback` })).href
   }
 
   async call(method: string, path: string, body?: URLSearchParams | string): Promise<BrowserAnswer> {
@@ -39,6 +59,7 @@ export class SessionBrowser {
     const response = await fetch(url, {
       method,
       redirect: 'manual',
+      dispatcher: this.#dispatcher,
       headers: {
         origin: this.#spaOrigin,
         'token-handler-version': '1',
@@ -56,4 +77,13 @@ export class SessionBrowser {
       json: () => JSON.parse(text) as Record<string, unknown>,
     }
   }
+}
+
+function isUnderLocalhost(origin: string): boolean {
+  return new URL(origin).hostname.endsWith('.localhost')
+}
+
+const loopback: LookupFunction = (_hostname, options, callback) => {
+  if (options.all === true) callback(null, [{ address: '127.0.0.1', family: 4 }])
+  else callback(null, '127.0.0.1', 4)
 }

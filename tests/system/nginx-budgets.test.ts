@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
 import { silentLogger, type ConfigInput } from '@token-handler/shared'
 import { startDemo, type Demo } from '../../spa-example/demo.ts'
-import { configurationWith, freePort, startNginx, type RunningNginx } from '../support/nginx.ts'
+import { configurationWith, startNginx, type RunningNginx } from '../support/nginx.ts'
+import { freePort } from '../support/free-port.ts'
 import { SessionBrowser, type BrowserAnswer } from '../support/session-browser.ts'
 
 /**
