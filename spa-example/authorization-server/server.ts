@@ -62,6 +62,8 @@ export interface AuthorizationServer {
   clients: Clients
   /** The oidc-provider instance. */
   provider: Provider
+  /** The listener, so that it can be taken away for a while and come back with all that the server knows. */
+  server: Server
   /** The direct calls of the clients so far, oldest first. */
   requests: BackChannelRequest[]
   /** The tokens handed out so far, oldest first. */
@@ -97,7 +99,7 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
     await register(provider, store, registrations)
     const recorded = recordBackChannel(provider)
     ready.resolve(route(provider, usersOf(options), options.logger))
-    return { issuer, clients, provider, ...recorded, close: () => close(server) }
+    return { issuer, clients, provider, server, ...recorded, close: () => close(server) }
   } catch (error) {
     await close(server)
     throw error
@@ -161,6 +163,7 @@ async function listen(server: Server, host: string, port: number): Promise<void>
 }
 
 async function close(server: Server): Promise<void> {
+  if (!server.listening) return
   const { promise, resolve } = Promise.withResolvers<void>()
   server.close(() => resolve())
   server.closeAllConnections()
