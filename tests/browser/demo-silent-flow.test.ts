@@ -75,7 +75,11 @@ describe('a silent flow without the client’s credentials fails', () => {
 
   it('in a popup: the code arrives where its script cannot look, and is redeemed by nobody', async () => {
     const page = await bed.logIn()
-    const before = { sid: await sidOf(page), codes: codesAtCallback().length, tokens: bed.demo.authorizationServer.issued.length }
+    const before = {
+      sid: await sidOf(page),
+      codes: codesAtCallback().length,
+      tokens: bed.demo.authorizationServer.issued.length,
+    }
     const popup = page.waitForEvent('popup')
     await page.evaluate((url) => {
       Object.assign(window, { stolen: window.open(url, 'popup') })
@@ -102,9 +106,11 @@ describe('a silent flow without the client’s credentials fails', () => {
       error: 'invalid_client',
     })
     const guessed = `Basic ${Buffer.from(`${clientId}:`).toString('base64')}`
-    expect(await errorOf(await token({ code, code_verifier: codeVerifier }, { authorization: guessed }))).toMatchObject({
-      error: expect.stringMatching(/^invalid_(?:client|request)$/),
-    })
+    expect(await errorOf(await token({ code, code_verifier: codeVerifier }, { authorization: guessed }))).toMatchObject(
+      {
+        error: expect.stringMatching(/^invalid_(?:client|request)$/),
+      },
+    )
     expect(bed.demo.authorizationServer.issued.length).toBe(before.tokens)
   })
 
