@@ -149,7 +149,15 @@ function securityHeaders({ publicOrigin }: OAuthAgentOptions): RequestHandler {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
     referrerPolicy: { policy: 'no-referrer' },
     strictTransportSecurity: publicOrigin.startsWith('https:') ? { maxAge: 31_536_000 } : false,
-    xFrameOptions: { action: 'deny' },
+    // For documents, or for browsers of long ago. The header of an answer has room in a reverse proxy's buffer only up to
+    // a limit, and every byte here is one less for cookies.
+    crossOriginOpenerPolicy: false,
+    originAgentCluster: false,
+    xDnsPrefetchControl: false,
+    xDownloadOptions: false,
+    xFrameOptions: false,
+    xPermittedCrossDomainPolicies: false,
+    xXssProtection: false,
   })
   return (req, res, next) => {
     res.setHeader('cache-control', 'no-store')

@@ -157,8 +157,8 @@ const cookies = z
       .int()
       .min(1024)
       .max(65_536)
-      // Together with our other headers, about 900 bytes, below the 4,096 that nginx takes unless told otherwise.
-      .default(3072)
+      // Together with our other headers, up to 700 bytes, below the 4,096 that nginx takes unless told otherwise.
+      .default(3328)
       .describe('Most bytes of Set-Cookie in one answer; raise proxy_buffer_size in nginx before you raise it.'),
   })
   .prefault({})
