@@ -95,7 +95,7 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
       if (exchange.session !== undefined && isOver(exchange.session)) exchange.endSession()
     }
   })
-  let isClosing = false
+  let closing: Promise<void> | undefined
 
   function serve(req: IncomingMessage, res: ServerResponse, next: (() => void) | undefined): void {
     const requestTarget = targetOf(req)
@@ -140,7 +140,7 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
   /** What can be judged without the session, and before the body is asked for. */
   function refuseRequest(req: IncomingMessage, route: Route): Refusal | undefined {
     const { method = '', headers } = req
-    if (isClosing) return { code: 'shutting_down' }
+    if (closing !== undefined) return { code: 'shutting_down' }
     if (!route.allowedMethods.has(method)) return { code: 'method_not_allowed', headers: ['allow', route.allow] }
     const untrusted = refuseSource(
       { method, headers },
@@ -237,10 +237,10 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
         'A request was refused.',
       )
     },
-    async close(graceMs = 10_000) {
-      isClosing = true
+    close(graceMs = 10_000) {
       stopListening()
-      await upstreams.close(graceMs)
+      closing ??= upstreams.close(graceMs)
+      return closing
     },
   }
 }

@@ -30,10 +30,13 @@ function buildBlockList(entries: readonly string[]): BlockList {
   const list = new BlockList()
   for (const entry of entries) {
     const [address = '', bits] = entry.split('/')
-    if (isIP(address) === 0) throw new TypeError('trustedProxies: neither an IP address nor a CIDR block')
-    const family = isIPv4(address) ? 'ipv4' : 'ipv6'
-    if (bits === undefined) list.addAddress(address, family)
-    else list.addSubnet(address, Number(bits), family)
+    const isV4 = isIPv4(address)
+    const isBlock = bits !== undefined && /^\d{1,3}$/.test(bits) && Number(bits) <= (isV4 ? 32 : 128)
+    if (isIP(address) === 0 || (bits !== undefined && !isBlock)) {
+      throw new TypeError('trustedProxies: neither an IP address nor a CIDR block')
+    }
+    if (bits === undefined) list.addAddress(address, isV4 ? 'ipv4' : 'ipv6')
+    else list.addSubnet(address, Number(bits), isV4 ? 'ipv4' : 'ipv6')
   }
   return list
 }

@@ -19,12 +19,11 @@ describe('the path that is judged is the path that is sent', () => {
   })
 
   async function statusOf(target: string): Promise<number> {
-    const before = proxy.upstream.received().length
+    const before = proxy.upstream.received()
     const { status, body } = await proxy.call(`GET ${target}`)
-    if (status >= 400) {
-      expect(JSON.parse(body)).toHaveProperty('code')
-      expect(proxy.upstream.received()).toHaveLength(before)
-    }
+    const isRefused = status >= 400
+    expect(proxy.upstream.received() === before).toBe(isRefused)
+    expect('code' in (JSON.parse(body) as object)).toBe(isRefused)
     return status
   }
 
@@ -192,8 +191,14 @@ describe('the path that is judged is the path that is sent', () => {
   })
 
   it.each([
-    ...['/api/ADMIN', '/api/Admin/x', '/api/admin.', '/api/admin%20', '/api/admin.%20./x'],
-    ...['/api/admin%23', '/api/admin%23/x', '/api/admin%3fx/y'],
+    '/api/ADMIN',
+    '/api/Admin/x',
+    '/api/admin.',
+    '/api/admin%20',
+    '/api/admin.%20./x',
+    '/api/admin%23',
+    '/api/admin%23/x',
+    '/api/admin%3fx/y',
   ])('[D-PATH-07] answers 400 to %s, which a careless API takes for a stricter route', async (target) => {
     expect(await statusOf(target)).toBe(400)
   })

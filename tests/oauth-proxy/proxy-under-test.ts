@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
+import { createServer, type Server, type ServerOptions } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import {
   createOAuthProxy,
@@ -46,6 +46,8 @@ export interface ProxySetup {
   readonly routes?: readonly Partial<RouteOptions>[]
   readonly options?: Partial<OAuthProxyOptions>
   readonly script?: Script
+  /** Changes to the usual server options. */
+  readonly server?: ServerOptions
   readonly prepare?: (server: Server) => void
 }
 
@@ -73,6 +75,7 @@ export async function startProxy({
   routes = [{}],
   options,
   script,
+  server: serverChanges,
   prepare,
 }: ProxySetup = {}): Promise<ProxyUnderTest> {
   const clock = fakeClock()
@@ -94,7 +97,7 @@ export async function startProxy({
     clock,
     logger: recordingLogger(log),
   })
-  const server = createServer(serverOptions)
+  const server = createServer({ ...serverOptions, ...serverChanges })
   hardenServer(server)
   prepare?.(server)
   server.on('request', (req, res) => proxy.handle(req, res))

@@ -112,7 +112,7 @@ describe('routes', () => {
   })
 
   it.each(['proxy.internal', '10.0.0.0/33', '10.0.0.0/x', ''])('do not start with a trusted proxy "%s"', (entry) => {
-    expect(() => createWith([{}], [entry])).toThrow()
+    expect(() => createWith([{}], [entry])).toThrow('neither an IP address nor a CIDR block')
   })
 })
 

@@ -1,0 +1,244 @@
+import type { Socket } from 'node:net'
+import { afterEach, describe, expect, it } from '@jest/globals'
+import { openClient, type RawClient } from '../support/raw-client.ts'
+import { until } from '../support/until.ts'
+import { answerText } from '../support/upstream.ts'
+import { startProxy, type ProxySetup, type ProxyUnderTest } from './proxy-under-test.ts'
+
+const streamHead = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n'
+const chunkOf = (text: string): string => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
+
+describe('streams', () => {
+  let proxy: ProxyUnderTest
+  const clients: RawClient[] = []
+  const start = async (setup?: ProxySetup): Promise<ProxyUnderTest> => (proxy = await startProxy(setup))
+  afterEach(async () => {
+    for (const client of clients.splice(0)) client.destroy()
+    await proxy.close()
+  })
+
+  async function send(bytes: string): Promise<RawClient> {
+    const client = await openClient(proxy.port)
+    clients.push(client)
+    client.send(bytes)
+    return client
+  }
+
+  const expectApiLetGo = (): Promise<void> =>
+    until('the end of the call', () => proxy.upstream.connections.every(({ isOpen }) => !isOpen))
+
+  /** An API whose answers begin and then wait; the sockets in the order of the requests. */
+  async function startEvents(setup: ProxySetup = {}): Promise<Socket[]> {
+    const sockets: Socket[] = []
+    await start({
+      ...setup,
+      script: {
+        onRequest: ({ target }, socket) => {
+          if (!target.startsWith('/api/events')) return answerText('short')
+          sockets.push(socket)
+          return streamHead
+        },
+      },
+    })
+    return sockets
+  }
+
+  it('pass the head on before there is a body, and every event as it comes', async () => {
+    const sockets = await startEvents()
+    const client = await send(proxy.bytes('GET /api/events'))
+    await client.receives('\r\n\r\n')
+    expect(client.received).toMatch(/^HTTP\/1\.1 200 OK/)
+    for (const event of ['data: 1\n\n', 'data: 2\n\n']) {
+      sockets[0]?.write(chunkOf(event))
+      await client.receives(event)
+    }
+    sockets[0]?.write('0\r\n\r\n')
+    expect((await client.answer()).body).toBe('data: 1\n\ndata: 2\n\n')
+  })
+
+  it('pass a request body on as it comes', async () => {
+    await start()
+    const client = await send(proxy.bytes('POST /api/x', ['Transfer-Encoding: chunked'], chunkOf('first')))
+    await until('the first piece', () => proxy.upstream.received().includes('first'))
+    client.send(`${chunkOf('second')}0\r\n\r\n`)
+    expect((await client.answer()).status).toBe(200)
+    expect(proxy.upstream.requests[0]?.body).toBe(`${chunkOf('first')}${chunkOf('second')}0\r\n\r\n`)
+  })
+
+  it('go both ways at once', async () => {
+    await start({
+      script: {
+        onHead: (_head, socket) => {
+          socket.write(streamHead)
+          socket.on(
+            'data',
+            (chunk: Buffer) =>
+              void socket.write(
+                chunkOf(`echo ${/[a-c]/.exec(chunk.toString('latin1').replaceAll(/\r\n\d\r\n/g, ''))?.[0]}`),
+              ),
+          )
+        },
+      },
+    })
+    const client = await send(proxy.bytes('POST /api/x', ['Transfer-Encoding: chunked']))
+    await until('the call', () => proxy.upstream.connections.length === 0 || proxy.upstream.received() !== '')
+    client.send(chunkOf('a'))
+    await client.receives('\r\n\r\n')
+    client.send(chunkOf('b'))
+    await client.receives('echo b')
+    client.send(chunkOf('c'))
+    await client.receives('echo c')
+    expect(proxy.upstream.requests).toHaveLength(0)
+  })
+
+  it('[D-LIM-05] let the API go when the client leaves before the answer', async () => {
+    await start({ script: { onRequest: () => undefined } })
+    const client = await send(proxy.bytes('GET /api/x'))
+    await until('the request', () => proxy.upstream.requests.length === 1)
+    client.destroy()
+    await expectApiLetGo()
+  })
+
+  it('[D-LIM-05] let the API go when the client leaves in the middle of the answer', async () => {
+    const sockets = await startEvents()
+    const client = await send(proxy.bytes('GET /api/events'))
+    await client.receives('\r\n\r\n')
+    client.destroy()
+    await expectApiLetGo()
+    expect(sockets).toHaveLength(1)
+  })
+
+  it('[D-LIM-05] let the API go when the client leaves in the middle of its request; it never sees a whole one', async () => {
+    await start()
+    for (const [framing, part] of [
+      ['Content-Length: 100', 'half'],
+      ['Transfer-Encoding: chunked', chunkOf('half')],
+    ] as const) {
+      const client = await send(proxy.bytes('POST /api/x', [framing], part))
+      await until('half a request', () => proxy.upstream.received().includes('half'))
+      client.destroy()
+      await expectApiLetGo()
+    }
+    expect(proxy.upstream.requests).toHaveLength(0)
+    expect(proxy.log).toEqual([])
+  })
+
+  it('[D-LIM-05] survive clients that leave at every moment, and serve the next one', async () => {
+    await start()
+    const bytes = proxy.bytes('POST /api/x', ['Content-Length: 20'], 'x'.repeat(20))
+    for (let length = 1; length <= bytes.length; length += 7) {
+      const client = await openClient(proxy.port)
+      client.send(bytes.slice(0, length))
+      setImmediate(() => client.destroy())
+    }
+    const answer = await proxy.call('GET /api/x')
+    expect(answer.json()).toEqual({ ok: true })
+    await until('no exchange', async () => {
+      const count = await new Promise<number>((resolve) => proxy.server.getConnections((_error, open) => resolve(open)))
+      return count === 0
+    })
+  })
+
+  it('[D-LIM-04] stop reading from the API when the client does not read', async () => {
+    const piece = chunkOf('x'.repeat(65_536))
+    let written = 0
+    await start({
+      routes: [{ idleTimeoutSeconds: 60 }],
+      script: {
+        onRequest: (_request, socket) => {
+          socket.write(streamHead)
+          const pump = (): void => {
+            while (!socket.destroyed) {
+              written += piece.length
+              if (!socket.write(piece)) {
+                socket.once('drain', pump)
+                return
+              }
+            }
+          }
+          pump()
+          return undefined
+        },
+      },
+    })
+    const client = await openClient(proxy.port)
+    clients.push(client)
+    client.socket.pause()
+    client.send(proxy.bytes('GET /api/x'))
+    let before = -1
+    await until('a standstill', () => {
+      const isStill = written > 0 && written === before
+      before = written
+      return isStill
+    })
+    // What is on the way fits into socket buffers; a proxy that reads on would take all there is.
+    expect(written).toBeLessThan(64 * 1024 * 1024)
+  })
+
+  it('[D-LIM-04] let the API go when the client leaves an answer unread for too long', async () => {
+    const piece = chunkOf('x'.repeat(65_536)).repeat(64)
+    await start({
+      routes: [{ idleTimeoutSeconds: 0.2 }],
+      script: {
+        onRequest: (_request, socket) => {
+          socket.write(streamHead)
+          const pump = (): void => void (socket.destroyed || socket.write(piece, pump))
+          pump()
+          return undefined
+        },
+      },
+    })
+    const client = await openClient(proxy.port)
+    clients.push(client)
+    client.socket.pause()
+    client.send(proxy.bytes('GET /api/x'))
+    await until('the request', () => proxy.upstream.requests.length === 1)
+    await expectApiLetGo()
+  })
+
+  it('never starve short requests, however many there are', async () => {
+    const sockets = await startEvents()
+    const count = 400
+    const opened: Promise<void>[] = []
+    for (let stream = 0; stream < count; stream++) {
+      const client = await send(proxy.bytes('GET /api/events'))
+      opened.push(client.receives('\r\n\r\n'))
+    }
+    await Promise.all(opened)
+    expect(sockets).toHaveLength(count)
+    expect((await proxy.call('GET /api/short')).body).toBe('short')
+  })
+
+  it('end when their session ends, and no other session’s', async () => {
+    const sockets = await startEvents()
+    const other = proxy.kit.session()
+    const mine = await send(proxy.bytes('GET /api/events'))
+    const theirs = await send(proxy.bytes('GET /api/events').replace(proxy.session.cookie, other.cookie))
+    await Promise.all([mine.receives('\r\n\r\n'), theirs.receives('\r\n\r\n')])
+    proxy.clock.advanceSeconds(1)
+    proxy.rules.add({
+      key: `sid:${proxy.session.sid}`,
+      before: proxy.clock.now(),
+      reason: 'logout',
+      expiresAt: proxy.clock.now() + 1000,
+    })
+    await mine.closed()
+    expect(mine.received).not.toContain('\r\n0\r\n\r\n')
+    await until('the end of one call', () => proxy.upstream.connections.filter(({ isOpen }) => isOpen).length === 1)
+    for (const socket of sockets) if (!socket.destroyed) socket.write(chunkOf('still here'))
+    await theirs.receives('still here')
+  })
+
+  it('answer 401 session_ended when the session ends before the API answers', async () => {
+    await start({ script: { onRequest: () => undefined } })
+    const client = await send(proxy.bytes('POST /api/x', ['Content-Length: 1'], 'x'))
+    await until('the request', () => proxy.upstream.requests.length === 1)
+    proxy.clock.advanceSeconds(1)
+    const now = proxy.clock.now()
+    proxy.rules.add({ key: 'all', before: now, reason: 'logout', expiresAt: now + 1000 })
+    const answer = await client.answer()
+    expect(answer.status).toBe(401)
+    expect(answer.json().code).toBe('session_ended')
+    await expectApiLetGo()
+  })
+})
