@@ -1,0 +1,108 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { startTestDemo, type TestDemo } from '../support/demo.ts'
+import { exchange, rawRequest, type RawAnswer } from '../support/raw-client.ts'
+
+let demo: TestDemo
+
+beforeAll(async () => {
+  demo = await startTestDemo()
+})
+
+afterAll(async () => {
+  await demo.close()
+})
+
+function get(target: string, method = 'GET'): Promise<RawAnswer> {
+  const { host, port } = new URL(demo.url)
+  const headers = [`Host: ${host}`, 'token-handler-version: 1', 'Sec-Fetch-Site: same-origin']
+  return exchange(Number(port), rawRequest(`${method} ${target}`, headers), { method })
+}
+
+async function page(target: string): Promise<string> {
+  const answer = await get(target)
+  expect([target, answer.status, answer.values('content-type')]).toEqual([target, 200, ['text/html; charset=utf-8']])
+  return answer.body
+}
+
+async function refusal(target: string, method?: string): Promise<unknown[]> {
+  const answer = await get(target, method)
+  expect(answer.values('content-type')).toEqual(['application/json'])
+  const { code, error_code } = answer.json() as { code?: string; error_code?: string }
+  return [answer.status, code === undefined ? 'agent' : 'proxy', code ?? error_code]
+}
+
+describe('one listener for SPA, agent and proxy', () => {
+  it.each(['/', '/orders', '/some/where/else', '/index.html', '/apis', '/api2/x', '/oauth-agents', '/?code=x&state=y'])(
+    'serves the app at %s',
+    async (target) => {
+      expect(await page(target)).toContain('<div id="app">')
+    },
+  )
+
+  it.each(['/callback', '/callback?code=x&state=y', '/callback.html'])(
+    'serves the callback page at %s',
+    async (target) => {
+      expect(await page(target)).toContain('data-token-handler="progress"')
+    },
+  )
+
+  it.each([
+    ['/api', 'proxy', 'not_found'],
+    ['/api/', 'proxy', 'not_found'],
+    ['/api/unknown', 'proxy', 'not_found'],
+    ['/api/unknown.html', 'proxy', 'not_found'],
+    ['/oauth-agent', 'agent', 'not_found'],
+    ['/oauth-agent/', 'agent', 'not_found'],
+    ['/oauth-agent/x', 'agent', 'not_found'],
+    ['/oauth-agent/session/', 'agent', 'not_found'],
+  ])('answers 404 as JSON at %s, never the app', async (target, part, code) => {
+    expect(await refusal(target)).toEqual([404, part, code])
+  })
+  it.each([
+    '/%61pi/me',
+    '/api%2fme',
+    '/api/%6de',
+    '//api/me',
+    '/./api/me',
+    '/x/../api/me',
+    '/api/../api/me',
+    '/api;x/me',
+    '/api/me/',
+    '/API/me',
+    '/oauth-agent/../api/me',
+    '/oauth-agent/..%2fapi/me',
+    '/callback/../api/me',
+    '\\api\\me',
+    'http://evil.example/api/me',
+  ])('lets nobody reach the API without a session by writing its path as %s', async (target) => {
+    const before = demo.api.received.length
+    const answer = await get(target)
+    if (answer.status === 200) expect(answer.body).toContain('<div id="app">')
+    else {
+      expect([400, 401, 404]).toContain(answer.status)
+      expect(answer.values('content-type')).toEqual(['application/json'])
+    }
+    expect(demo.api.received.length).toBe(before)
+  })
+
+  it.each(['POST', 'PUT', 'DELETE', 'PATCH'])('answers %s of a page as JSON, never with the page', async (method) => {
+    for (const target of ['/', '/orders', '/callback']) {
+      const answer = await get(target, method)
+      expect([404, 405]).toContain(answer.status)
+      expect(answer.values('content-type')).toEqual(['application/json'])
+    }
+  })
+
+  it('answers HEAD like GET, without the body', async () => {
+    for (const target of ['/', '/orders', '/callback']) {
+      const [head, whole] = [await get(target, 'HEAD'), await get(target)]
+      expect([head.status, head.body]).toEqual([200, ''])
+      expect(head.values('content-security-policy')).toEqual(whole.values('content-security-policy'))
+    }
+  })
+
+  it('keeps files that are not there apart from the app', async () => {
+    const answer = await get('/assets/nope.js')
+    expect([answer.status, answer.json().code]).toEqual([404, 'not_found'])
+  })
+})
