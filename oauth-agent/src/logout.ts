@@ -56,12 +56,8 @@ export function logout(deps: LogoutDeps): RequestHandler {
     for (const sid of sids) await sessions.end(sid, 'logout', true)
     if (refreshToken !== undefined) deps.authorizationServer.revoke({ refreshToken })
     const { url, setCookies } = endSession(deps, session)
-    const lines = [
-      ...setCookies,
-      cookies.clearSid(),
-      ...pendingLogins.clearAll(cookieHeader),
-      ...sids.slice(0, 1).flatMap((sid) => cookies.clearTag(sid)),
-    ]
+    const others = [...setCookies, cookies.clearSid(), ...pendingLogins.clearAll(cookieHeader)]
+    const lines = [...others, ...sids.slice(0, 1).flatMap((sid) => cookies.clearTag(sid, cookieHeader, others))]
     addCookies(res, [...lines, ...cookies.clearForeign(cookieHeader, sids[0], lines)])
     sendJson(res, 200, url === undefined ? {} : { logout_url: url })
   }

@@ -92,6 +92,8 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
         sessions.reportSuperseded(shown)
         return { outcome: 'superseded' }
       case 'ended':
+        sessions.revokeLeftover(shown, judgement.reason)
+        return { outcome: 'ended' }
       case 'absent':
         return { outcome: 'ended' }
       case 'unknown':

@@ -36,7 +36,7 @@ export function refresh({
     const session = sessions.open(cookieHeader)
     if (session === undefined) throw new TokenHandlerError('session_expired')
     if ('expiredSid' in session) {
-      addCookies(res, cookies.clearTag(session.expiredSid))
+      addCookies(res, cookies.clearTag(session.expiredSid, cookieHeader))
       throw new TokenHandlerError('session_expired')
     }
     const { claims: shown } = session
@@ -56,10 +56,10 @@ export function refresh({
         return
       case 'too_large':
         if (answer.generation !== undefined) addCookies(res, cookies.lines(answer.generation, { cookieHeader, shown }))
-        else addCookies(res, cookies.clearTag(shown.sid))
+        else addCookies(res, cookies.clearTag(shown.sid, cookieHeader))
         throw new TokenHandlerError('token_too_large', { detail: `Over budget: ${answer.size}.` })
       case 'ended':
-        addCookies(res, cookies.clearTag(shown.sid))
+        addCookies(res, cookies.clearTag(shown.sid, cookieHeader))
         throw new TokenHandlerError('session_expired')
       case 'superseded':
         throw new TokenHandlerError('session_superseded')

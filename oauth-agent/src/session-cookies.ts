@@ -96,8 +96,12 @@ export interface SessionCookies {
   /** Set-Cookie lines of a generation, with the names cleared that only the cookies before it used. */
   lines(generation: Generation, before: CookiesBefore): string[]
   sidLine(claims: RefreshCookieClaims): string
-  /** Clears all session cookies under one tag; the sid cookie stays. */
-  clearTag(sid: string): string[]
+  /**
+   * Clears all session cookies under one tag, every name that they could have; the sid cookie stays.
+   * @param besides Other lines of the answer. Where the budget is short, only names that this browser sent, or that it
+   * would not send here, are cleared.
+   */
+  clearTag(sid: string, cookieHeader: string | undefined, besides?: readonly string[]): string[]
   clearSid(): string
   /** Clears cookies of sessions that are not this one, as far as the budget of the answer allows. */
   clearForeign(cookieHeader: string | undefined, sid: string | undefined, lines: readonly string[]): string[]
@@ -290,14 +294,14 @@ export function createSessionCookies({
     lines,
     sidLine,
 
-    clearTag(sid) {
+    clearTag(sid, cookieHeader, besides = []) {
       const tag = cookieTag(sid)
-      return [
-        ...allChunkNames(names.accessToken(tag)).map((name) => clearCookieLine(name, accessTokenPath)),
-        ...[names.refreshToken(tag), names.idToken(tag)]
-          .flatMap((name) => allChunkNames(name))
-          .map((name) => clearCookieLine(name, agentPath)),
-      ]
+      const access = allChunkNames(names.accessToken(tag)).map((name) => clearCookieLine(name, accessTokenPath))
+      const ours = [names.refreshToken(tag), names.idToken(tag)].flatMap((name) => allChunkNames(name))
+      const all = [...access, ...ours.map((name) => clearCookieLine(name, agentPath))]
+      if (answerBytes([...besides, ...all]) <= responseBudgetBytes) return all
+      const sent = new Set(listCookieNames(cookieHeader))
+      return [...access, ...ours.filter((name) => sent.has(name)).map((name) => clearCookieLine(name, agentPath))]
     },
 
     clearSid: () => clearCookieLine(names.sid, '/'),

@@ -25,7 +25,7 @@ export function session({
       return
     }
     if (judged.state === 'unavailable') throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
-    const cleared = judged.state === 'ended' ? cookies.clearTag(judged.sid) : []
+    const cleared = judged.state === 'ended' ? cookies.clearTag(judged.sid, cookieHeader) : []
     const sids = readSids(cookieHeader, names)
     // Without a sid cookie every sealed cookie is a leftover; with two of them nobody knows which are.
     const leftovers = sids.length < 2 ? cookies.clearForeign(cookieHeader, sids[0], cleared) : []

@@ -51,6 +51,11 @@ export interface Sessions {
   openSuccessors(claims: RefreshCookieClaims, blobs: readonly string[]): Generation | undefined
   /** Seals a generation for the holder of the one before it. */
   park(claims: RefreshCookieClaims, next: Generation): string
+  /**
+   * A session that was ended from elsewhere left its refresh token in the browser's cookie: the first agent to see it
+   * revokes it, so that none that anyone can open stays alive.
+   */
+  revokeLeftover(claims: RefreshCookieClaims, reason: EndReason): void
   /** Row 11: replaced cookies were shown again. */
   reportSuperseded(claims: RefreshCookieClaims): void
   /**
@@ -76,6 +81,15 @@ export interface SessionsDeps {
 
 /** Without the store, older rules than this are no answer to whether a session was ended. */
 const stalestRulesMs = 60_000
+
+/** Whoever ends a session for one of these reasons sees to its refresh token, or was told that it is dead. */
+const revokedAtEnd: ReadonlySet<EndReason> = new Set([
+  'logout',
+  'refused',
+  'replaced',
+  'subject_changed',
+  'login_failed',
+])
 
 export function createSessions(deps: SessionsDeps): Sessions {
   const { options, names, sealer, cookies, ledger, background, logger } = deps
@@ -122,6 +136,8 @@ export function createSessions(deps: SessionsDeps): Sessions {
         reportSuperseded(claims)
         return { state: 'none' }
       case 'ended':
+        revokeLeftover(claims, judgement.reason)
+        return { state: 'ended', sid: claims.sid }
       case 'absent':
         return { state: 'ended', sid: claims.sid }
       case 'unknown':
@@ -138,6 +154,10 @@ export function createSessions(deps: SessionsDeps): Sessions {
       'Replaced session cookies were shown again: copied, or restored by the browser.',
     )
     if (doesEnd) background.follow('end of a superseded session', end(claims.sid, 'superseded', true))
+  }
+
+  function revokeLeftover({ rt }: RefreshCookieClaims, reason: EndReason): void {
+    if (rt !== undefined && !revokedAtEnd.has(reason)) deps.authorizationServer.revoke({ refreshToken: rt })
   }
 
   async function end(sid: string, reason: EndReason, withRule: boolean): Promise<void> {
@@ -165,6 +185,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
     shown,
     openSuccessors,
     reportSuperseded,
+    revokeLeftover,
     end,
 
     async judge(cookieHeader) {

@@ -1,0 +1,224 @@
+import { once } from 'node:events'
+import { get, type IncomingMessage } from 'node:http'
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import { createMemoryLedger, generateKeyFile } from '@token-handler/shared'
+import { fakeClock } from '../support/clock.ts'
+import { until } from '../support/until.ts'
+import { postLogoutRedirectUri, startAgent } from './running-agent.ts'
+import { startScripted, type Scripted } from './scripted.ts'
+import { cuttable } from './unreachable-ledger.ts'
+
+let scripted: Scripted
+beforeEach(async () => {
+  scripted = await startScripted()
+})
+afterEach(() => scripted.close())
+
+describe('logout', () => {
+  it('[A-28][B-LO-02][D-CK-16] leaves no cookie, whatever was there', async () => {
+    const wide = await startScripted({ cookies: { responseBudgetBytes: 16_000, headerBudgetBytes: 16_000 } })
+    wide.server.tokenAnswer = { access_token: 'a'.repeat(9000) }
+    const browser = await wide.loggedIn()
+    await browser.post('login/start')
+    const answer = await browser.post('logout')
+    expect([answer.status, browser.jar.names(), browser.jar.refused]).toEqual([200, [], []])
+    expect(answer.setCookies.every((line) => /; HttpOnly; Secure; SameSite=Strict$/.test(line))).toBe(true)
+    await wide.close()
+  })
+
+  it('[B-LO-03] revokes the refresh token, with client authentication', async () => {
+    const browser = await scripted.loggedIn()
+    await browser.post('logout')
+    await until('it is revoked', () => !scripted.server.hasLiveGrant)
+    const call = scripted.server.calls.find(({ endpoint }) => endpoint === 'revocation')
+    expect([call?.form.get('token_type_hint'), call?.authorization?.slice(0, 6)]).toEqual(['refresh_token', 'Basic '])
+  })
+
+  it('[B-LO-03] revokes the newest refresh token that its cookie leads to', async () => {
+    const browser = await scripted.loggedIn()
+    const old = browser.jar.snapshot()
+    await browser.post('refresh')
+    await browser.post('refresh')
+    const newest = scripted.server.issued.filter((value) => value.startsWith('canary-refresh')).at(-1)
+    browser.jar.restore(old)
+    await browser.post('logout')
+    await until('it is revoked', () => scripted.server.count('revocation') === 1)
+    expect(scripted.server.calls.at(-1)?.form.get('token')).toBe(newest)
+  })
+
+  it('[B-LO-05] names client, page to come back to and a fresh state; never a token', async () => {
+    const states = new Set<string | null>()
+    for (let round = 0; round < 2; round++) {
+      const browser = await scripted.loggedIn()
+      const { json, ...answer } = await browser.post('logout')
+      const url = new URL(String(json['logout_url']))
+      expect(url.origin + url.pathname).toBe(`${scripted.server.issuer}/logout`)
+      expect(Object.fromEntries(url.searchParams)).toEqual({
+        theme: 'dark',
+        client_id: 'scripted-client',
+        post_logout_redirect_uri: postLogoutRedirectUri,
+        state: expect.stringMatching(/^[\w-]{22}$/),
+      })
+      states.add(url.searchParams.get('state'))
+      expect(scripted.leaks({ json, ...answer })).toEqual([])
+    }
+    expect(states.size).toBe(2)
+  })
+
+  it('[C-118] names no URL where the server has none', async () => {
+    scripted.server.metadata = { end_session_endpoint: undefined }
+    const browser = await scripted.loggedIn()
+    expect((await browser.post('logout')).text).toBe('{}')
+  })
+
+  it('[B-LO-01] needs POST', async () => {
+    const browser = await scripted.loggedIn()
+    for (const method of ['GET', 'HEAD', 'PUT', 'DELETE'])
+      expect((await browser.send(method, 'logout')).status).toBe(405)
+    expect((await browser.get('session')).json['is_logged_in']).toBe(true)
+  })
+
+  it('[B-LO-08] makes copies of the cookies worthless at once', async () => {
+    const browser = await scripted.loggedIn()
+    const copy = browser.jar.snapshot()
+    await browser.post('logout')
+    browser.jar.restore(copy)
+    expect((await browser.get('session')).text).toBe('{"is_logged_in":false}')
+    browser.jar.restore(copy)
+    expect((await browser.post('refresh')).json['error_code']).toBe('session_expired')
+    expect(scripted.server.count('token', 'refresh_token')).toBe(0)
+  })
+
+  it.each([
+    ['silent', () => undefined],
+    ['broken', () => ({ status: 500, body: '' })],
+    ['not willing', () => ({ status: 400, body: '{"error":"unsupported_token_type"}' })],
+  ])('[C-117] answers at once with the authorization server %s', async (_what, script) => {
+    const browser = await scripted.loggedIn()
+    scripted.server.script.revocation = script
+    const startedAt = performance.now()
+    expect((await browser.post('logout')).status).toBe(200)
+    expect(performance.now() - startedAt).toBeLessThan(1000)
+    expect(browser.jar.names()).toEqual([])
+    await until('it was asked', () => scripted.server.count('revocation') > 0)
+  })
+
+  it('tries again to revoke when the authorization server was away', async () => {
+    const browser = await scripted.loggedIn()
+    scripted.server.script.revocation = ({ standard }) =>
+      scripted.server.count('revocation') < 3 ? { status: 503, body: '' } : standard()
+    await browser.post('logout')
+    await until('it is revoked', () => !scripted.server.hasLiveGrant)
+    expect(scripted.server.count('revocation')).toBe(3)
+  })
+
+  it('works with the store away: cookies are cleared, and the session is ended as soon as it is back', async () => {
+    const clock = fakeClock()
+    const ledger = cuttable(createMemoryLedger(clock))
+    const other = await startScripted({ ledger })
+    const browser = await other.loggedIn()
+    const copy = browser.jar.snapshot()
+    ledger.cut = true
+    expect((await browser.post('logout')).status).toBe(200)
+    expect(browser.jar.names()).toEqual([])
+    ledger.cut = false
+    await until('the session is ended', async () => {
+      browser.jar.restore(copy)
+      return (await browser.get('session')).json['is_logged_in'] === false
+    })
+    await until('the refresh token is revoked', () => !other.server.hasLiveGrant)
+    await other.close()
+  })
+
+  it('works with cookies that no key opens any more', async () => {
+    const browser = await scripted.loggedIn()
+    const { server, clock } = scripted
+    const agent = await startAgent({
+      issuer: server.issuer,
+      clientId: server.clientId,
+      clientAuthentication: { method: 'client_secret_basic', clientSecret: server.clientSecret },
+      clock,
+      ledger: scripted.agent.ledger,
+      keys: generateKeyFile(new Date()),
+    })
+    const copy = browser.jar.snapshot()
+    expect((await agent.browser(browser.jar).post('logout')).status).toBe(200)
+    expect(browser.jar.names()).toEqual([])
+    browser.jar.restore(copy)
+    expect((await browser.get('session')).text).toBe('{"is_logged_in":false}')
+    await agent.close()
+  })
+
+  it('fits into the budget of its answer, ID token hint and all', async () => {
+    const hinting = await startScripted({ options: { logout: { idTokenHint: true } } })
+    hinting.server.idToken = { claims: { padding: 'a'.repeat(400) } }
+    const browser = await hinting.loggedIn()
+    for (let round = 0; round < 3; round++) await browser.post('login/start')
+    const { setCookies } = await browser.post('logout')
+    expect(browser.jar.names()).toEqual([expect.stringContaining('-logout-')])
+    expect(setCookies.reduce((sum, line) => sum + line.length + 14, 0)).toBeLessThanOrEqual(3891)
+    await hinting.close()
+  })
+})
+
+describe('logout with an ID token hint', () => {
+  const navigation = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', 'sec-fetch-site': 'same-origin' }
+
+  const startHinting = (): Promise<Scripted> => startScripted({ options: { logout: { idTokenHint: true } } })
+
+  it('[B-LO-07][G-4] goes through the agent, so that script never sees the ID token', async () => {
+    const hinting = await startHinting()
+    const browser = await hinting.loggedIn()
+    const loggedOut = await browser.post('logout')
+    expect(loggedOut.json['logout_url']).toBe('http://localhost:3000/oauth-agent/logout/continue')
+    expect(hinting.leaks(loggedOut)).toEqual([])
+    expect(browser.jar.names()).toEqual([expect.stringMatching(/^__Secure-th-logout-[\w-]{8}$/)])
+
+    const url = new URL('logout/continue', hinting.agent.url)
+    const response = await navigate(url, { ...navigation, cookie: browser.jar.header(url) })
+    expect(response.statusCode).toBe(303)
+    expect(response.headers['cache-control']).toBe('no-store')
+    const target = new URL(response.headers.location ?? '')
+    expect(target.searchParams.get('id_token_hint')).toBe(hinting.server.issued.find((value) => value.startsWith('ey')))
+    browser.jar.store(url, response.headers['set-cookie'])
+    expect(browser.jar.names()).toEqual([])
+    await hinting.close()
+  })
+
+  it.each<[string, Record<string, string>]>([
+    ['script', { ...navigation, 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' }],
+    ['a frame', { ...navigation, 'sec-fetch-dest': 'iframe' }],
+    ['another site', { ...navigation, 'sec-fetch-site': 'cross-site' }],
+  ])('refuses %s', async (_what, headers) => {
+    const hinting = await startHinting()
+    const browser = await hinting.loggedIn()
+    await browser.post('logout')
+    const url = new URL('logout/continue', hinting.agent.url)
+    const response = await navigate(url, { ...headers, cookie: browser.jar.header(url) })
+    expect([response.statusCode, response.headers.location]).toEqual([403, undefined])
+    await hinting.close()
+  })
+
+  it('leads nowhere without its cookie, or a minute later, and does not exist where it is not configured', async () => {
+    const hinting = await startHinting()
+    const browser = await hinting.loggedIn()
+    await browser.post('logout')
+    const url = new URL('logout/continue', hinting.agent.url)
+    const cookie = browser.jar.header(url)
+    expect((await navigate(url, navigation)).statusCode).toBe(400)
+    hinting.clock.advanceSeconds(61)
+    expect((await navigate(url, { ...navigation, cookie })).statusCode).toBe(400)
+    const unconfigured = new URL('logout/continue', scripted.agent.url)
+    expect((await navigate(unconfigured, { ...navigation, 'token-handler-version': '1' })).statusCode).toBe(403)
+    expect((await scripted.agent.browser().get('logout/continue')).status).toBe(404)
+    await hinting.close()
+  })
+})
+
+/** What a browser does when it is led to a URL; `fetch` sends Fetch Metadata of its own. */
+async function navigate(url: URL, headers: Record<string, string>): Promise<IncomingMessage> {
+  const request = get(url, { headers })
+  const [response] = (await once(request, 'response')) as [IncomingMessage]
+  response.resume()
+  return response
+}

@@ -1,0 +1,565 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import { createMemoryLedger } from '@token-handler/shared'
+import { fakeClock } from '../support/clock.ts'
+import { json, type Script } from '../support/scripted-authorization-server.ts'
+import { until } from '../support/until.ts'
+import { startAgent, trustedOrigin, type Browser, type RunningAgent } from './running-agent.ts'
+import { startScripted, type Scripted } from './scripted.ts'
+import { cuttable, type CuttableLedger } from './unreachable-ledger.ts'
+
+let scripted: Scripted
+let ledger: CuttableLedger
+const replicas: RunningAgent[] = []
+
+beforeEach(async () => {
+  ledger = cuttable(createMemoryLedger(fakeClock()))
+  scripted = await startScripted()
+})
+afterEach(async () => {
+  await Promise.all(replicas.splice(0).map((one) => one.close()))
+  await scripted.close()
+})
+
+/** Another agent with the same keys and authorization server, and with the same ledger unless another is given. */
+async function replica(own = scripted.agent.ledger): Promise<RunningAgent> {
+  const { server, clock, keys, agent } = scripted
+  const { issuer, clientId, clientSecret } = server
+  const clientAuthentication = { method: 'client_secret_basic', clientSecret } as const
+  const { timeoutSeconds } = agent.options.authorizationServer
+  const started = await startAgent({
+    issuer,
+    clientId,
+    clientAuthentication,
+    clock,
+    keys,
+    ledger: own,
+    authorizationServer: { timeoutSeconds },
+  })
+  replicas.push(started)
+  return started
+}
+
+const refreshes = (): number => scripted.server.count('token', 'refresh_token')
+const sessionNames = (browser: Browser): string[] =>
+  browser.jar.names().map((name) => name.replace(/^__(?:Host-Http|Secure)-th-(\w+).*$/, '$1'))
+
+describe('a refresh', () => {
+  it('[B-RT-02] gives successor cookies and the times, ten times in a row', async () => {
+    const browser = await scripted.loggedIn()
+    for (let round = 0; round < 10; round++) {
+      scripted.clock.advanceSeconds(100)
+      const answer = await browser.post('refresh')
+      expect(answer.text).toBe(
+        `{"access_token_expires_in":300,"access_token_lifetime":300,"session_expires_in":${43_100 - round * 100},"idle_expires_in":3600}`,
+      )
+      expect(answer.setCookies.map((line) => line.replace(/-[\w-]{8}=.*/, ''))).toEqual([
+        '__Secure-th-at',
+        '__Secure-th-rt',
+        '__Secure-th-id',
+      ])
+      expect(answer.setCookies[1]).toContain(`Max-Age=${43_100 - round * 100};`)
+      expect(scripted.leaks(answer)).toEqual([])
+    }
+    expect(scripted.server.hasLiveGrant).toBe(true)
+  })
+
+  it('[B-RT-02][A-01] keeps the refresh token when the answer brings none, and always says who asks', async () => {
+    const browser = await scripted.loggedIn()
+    scripted.server.isRotating = false
+    for (let round = 0; round < 3; round++) {
+      scripted.server.tokenAnswer = { refresh_token: round === 1 ? '' : undefined }
+      expect((await browser.post('refresh')).status).toBe(200)
+    }
+    expect(scripted.server.calls.every((call) => call.endpoint !== 'token' || call.authorization)).toBe(true)
+  })
+
+  it('shows the claims of the new ID token, and keeps the old ones when there is none', async () => {
+    const browser = await scripted.loggedIn()
+    const nameOf = async (): Promise<unknown> =>
+      ((await browser.get('session')).json['id_token_claims'] as { name: unknown }).name
+    scripted.server.idToken = { claims: { name: 'Married Name', nonce: undefined } }
+    await browser.post('refresh')
+    expect(await nameOf()).toBe('Married Name')
+    scripted.server.tokenAnswer = { id_token: undefined }
+    const answer = await browser.post('refresh')
+    expect(answer.setCookies.some((line) => line.includes('-id-'))).toBe(false)
+    expect(await nameOf()).toBe('Married Name')
+  })
+
+  it('[B-RT-01] takes no parameters but those on the list, and no token from the browser', async () => {
+    const browser = await scripted.loggedIn()
+    for (const name of ['refresh_token', 'scope', 'grant_type', 'client_id']) {
+      expect((await browser.post('refresh', { [name]: 'x' })).json['error_code']).toBe('invalid_request')
+    }
+    expect(refreshes()).toBe(0)
+    const other = await startScripted({ options: { refreshParameters: ['audience'] } })
+    const second = await other.loggedIn()
+    await second.post('refresh', { audience: 'x' })
+    expect(other.server.calls.at(-1)?.form.get('audience')).toBe('x')
+    await other.close()
+  })
+
+  it('[E-CK-02] never moves the absolute deadline, and ends there', async () => {
+    const browser = await scripted.loggedIn()
+    for (let hour = 0; hour < 23; hour++) {
+      scripted.clock.advanceSeconds(1800)
+      expect((await browser.post('refresh')).status).toBe(200)
+    }
+    scripted.clock.advanceSeconds(1750)
+    const last = await browser.post('refresh')
+    expect(last.json).toMatchObject({ access_token_expires_in: 50, session_expires_in: 50, idle_expires_in: 50 })
+    const cookie = browser.jar.header(scripted.agent.url)
+    scripted.clock.advanceSeconds(51)
+    expect(browser.jar.names()).toEqual([])
+    const answer = await browser.post('refresh', undefined, { cookie })
+    expect([answer.status, answer.json['error_code']]).toEqual([401, 'session_expired'])
+  })
+
+  it('is refused after the idle deadline, which session calls do not move', async () => {
+    const browser = await scripted.loggedIn()
+    for (let minute = 0; minute < 59; minute++) {
+      scripted.clock.advanceSeconds(60)
+      expect((await browser.get('session')).json['idle_expires_in']).toBe(3600 - (minute + 1) * 60)
+    }
+    scripted.clock.advanceSeconds(60)
+    const answer = await browser.post('refresh')
+    expect([answer.status, answer.json['error_code']]).toEqual([401, 'session_expired'])
+    expect(sessionNames(browser)).toEqual(['sid'])
+    expect((await browser.get('session')).text).toBe('{"is_logged_in":false}')
+  })
+
+  it('without any session is a 401 that sets nothing', async () => {
+    const answer = await scripted.agent.browser().post('refresh')
+    expect([answer.status, answer.json['error_code'], answer.setCookies]).toEqual([401, 'session_expired', []])
+  })
+
+  it('of a session without refresh token answers the time left, then that it is over', async () => {
+    scripted.server.tokenAnswer = { refresh_token: undefined }
+    const browser = await scripted.loggedIn()
+    scripted.clock.advanceSeconds(100)
+    expect((await browser.post('refresh')).json).toMatchObject({ access_token_expires_in: 200 })
+    scripted.clock.advanceSeconds(201)
+    expect((await browser.post('refresh')).json['error_code']).toBe('session_expired')
+    expect(refreshes()).toBe(0)
+  })
+})
+
+describe('many refreshes at once', () => {
+  it('[A-24][B-RT-04] become one call, in one process', async () => {
+    const browser = await scripted.loggedIn()
+    const answers = await Promise.all(Array.from({ length: 50 }, () => browser.post('refresh')))
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
+    expect(new Set(answers.map(({ setCookies }) => setCookies[1])).size).toBe(1)
+    expect(refreshes()).toBe(1)
+  })
+
+  it('[B-RT-04] become one call on two replicas; both give the same generation', async () => {
+    const browser = await scripted.loggedIn()
+    const other = (await replica()).browser(browser.jar)
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, index) => (index % 2 === 0 ? browser : other).post('refresh')),
+    )
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
+    expect(new Set(answers.map(({ setCookies }) => setCookies[1]?.split(';')[0])).size).toBe(1)
+    expect(refreshes()).toBe(1)
+    expect((await browser.post('refresh')).status).toBe(200)
+  })
+
+  it('[F-NA-8] of different users never get mixed up', async () => {
+    const browsers: Browser[] = []
+    for (let user = 0; user < 20; user++) {
+      scripted.server.subject = `user-${user}`
+      browsers.push(await scripted.loggedIn())
+    }
+    scripted.server.script.token = async ({ form, standard }) => {
+      const index = [...new Set(scripted.server.issued)].indexOf(form.get('refresh_token') ?? '')
+      await new Promise((resolve) => setTimeout(resolve, (index * 7) % 20))
+      scripted.server.tokenAnswer = { id_token: undefined }
+      return standard()
+    }
+    await Promise.all(browsers.map((browser) => browser.post('refresh')))
+    for (const [user, browser] of browsers.entries()) {
+      const { json: session } = await browser.get('session')
+      expect(session['id_token_claims']).toMatchObject({ sub: `user-${user}` })
+    }
+    expect(refreshes()).toBe(20)
+  })
+})
+
+describe('row 3: a refresh that takes long', () => {
+  it('keeps no browser longer than eight seconds, and finds its way to the browser afterwards', async () => {
+    const gate = Promise.withResolvers<void>()
+    const slow = await startScripted({ authorizationServer: { timeoutSeconds: 45 } })
+    const [alive, expired] = [await slow.loggedIn(), await slow.loggedIn()]
+    slow.clock.advanceSeconds(200)
+    slow.server.script.token = async ({ standard }) => {
+      await gate.promise
+      return standard()
+    }
+    const first = alive.post('refresh')
+    await until('the first is under way', () => slow.server.count('token', 'refresh_token') === 1)
+    slow.clock.advanceSeconds(99)
+    const second = expired.post('refresh')
+    await until('both are under way', () => slow.server.count('token', 'refresh_token') === 2)
+    expect(await first.then(({ status, json: body }) => [status, body['access_token_expires_in']])).toEqual([200, 1])
+    slow.clock.advanceSeconds(2)
+    const late = await second
+    expect([late.status, late.json['error_code'], late.headers.get('retry-after')]).toEqual([
+      503,
+      'refresh_pending',
+      '1',
+    ])
+    expect([...late.setCookies]).toEqual([])
+    gate.resolve()
+    slow.server.script = {}
+    for (const browser of [alive, expired]) {
+      expect((await browser.post('refresh')).json['access_token_expires_in']).toBe(300)
+    }
+    expect(slow.server.hasLiveGrant).toBe(true)
+    await slow.close()
+  }, 30_000)
+})
+
+describe('row 5: the authorization server surely did not process it', () => {
+  it.each<[string, Script, string | null]>([
+    ['429', () => ({ status: 429, headers: { 'retry-after': '7' }, body: '' }), '7'],
+    ['503 with an OAuth error', () => json(503, { error: 'temporarily_unavailable' }), '2'],
+    ['invalid_client', () => json(401, { error: 'invalid_client' }), '2'],
+    ['invalid_client with a challenge', clientChallenge, '2'],
+    ['invalid_scope', () => json(400, { error: 'invalid_scope' }), '2'],
+  ])('[A-26] %s leaves the session as it is', async (_what, script, retryAfter) => {
+    const browser = await scripted.loggedIn()
+    scripted.server.script.token = script
+    const alive = await browser.post('refresh')
+    expect([alive.status, alive.json['access_token_expires_in'], alive.setCookies]).toEqual([200, 300, []])
+    scripted.clock.advanceSeconds(301)
+    const answer = await browser.post('refresh')
+    expect([answer.status, answer.headers.get('retry-after'), answer.setCookies]).toEqual([503, retryAfter, []])
+    scripted.server.script = {}
+    expect((await browser.post('refresh')).status).toBe(200)
+    expect(scripted.agent.events()).not.toContain('refresh_in_doubt')
+  })
+
+  it('a server that is not there leaves the session as it is', async () => {
+    const browser = await scripted.loggedIn()
+    await scripted.server.close()
+    const answer = await browser.post('refresh')
+    expect([answer.status, answer.setCookies]).toEqual([200, []])
+    expect((await browser.get('session')).json['is_logged_in']).toBe(true)
+    expect(scripted.agent.events()).not.toContain('refresh_lost')
+  })
+})
+
+describe('row 6 and 7: nobody knows whether it was processed', () => {
+  const lost: readonly (readonly [string, Script])[] = [
+    ['a reset before', ({ res }) => void res.destroy()],
+    ['500', () => ({ status: 500, body: '' })],
+    ['503 of a load balancer', () => ({ status: 503, body: 'busy' })],
+    ['504', () => ({ status: 504, body: '' })],
+    ['garbage', () => ({ status: 200, body: 'ok' })],
+    ['403 of a firewall', () => ({ status: 403, body: '<html>' })],
+  ]
+
+  it.each(lost)('%s is followed by one more try after a pause, on the same request', async (_what, script) => {
+    const browser = await scripted.loggedIn()
+    scripted.server.script.token = (exchange) => (refreshes() === 1 ? script(exchange) : exchange.standard())
+    const answer = browser.post('refresh')
+    await until('the answer is lost', () => scripted.agent.events().includes('refresh_lost'))
+    expect(refreshes()).toBe(1)
+    scripted.clock.advanceSeconds(2)
+    expect((await answer).json['access_token_expires_in']).toBe(300)
+    expect(refreshes()).toBe(2)
+    expect(scripted.agent.events()).toContain('refresh_in_doubt')
+  })
+
+  it('[A-26] the session ends when the authorization server takes the second try for a reuse', async () => {
+    const browser = await scripted.loggedIn()
+    scripted.server.script.token = async ({ res, standard }) => {
+      const answer = await standard()
+      if (refreshes() > 1) return answer
+      res.destroy()
+      return undefined
+    }
+    const answer = browser.post('refresh')
+    await until('the answer is lost', () => scripted.agent.events().includes('refresh_lost'))
+    scripted.clock.advanceSeconds(2)
+    expect((await answer).json['error_code']).toBe('session_expired')
+    expect(sessionNames(browser)).toEqual(['sid'])
+  })
+})
+
+describe('row 8: invalid_grant', () => {
+  it('[A-26][F-OP-11] ends the session, clears its cookies and leaves the sid cookie to logout', async () => {
+    const browser = await scripted.loggedIn()
+    scripted.server.script.token = () => json(400, { error: 'invalid_grant' })
+    const answer = await browser.post('refresh')
+    expect([answer.status, answer.json['error_code']]).toEqual([401, 'session_expired'])
+    expect(sessionNames(browser)).toEqual(['sid'])
+    expect((await browser.get('session')).text).toBe('{"is_logged_in":false}')
+  })
+
+  it('is no end when another replica was faster: its success is given instead', async () => {
+    const browser = await scripted.loggedIn()
+    const before = browser.jar.header(scripted.agent.url)
+    const other = (await replica()).browser()
+    const gate = Promise.withResolvers<void>()
+    scripted.server.script.token = async ({ standard }) => {
+      if (refreshes() > 1) return standard()
+      await gate.promise
+      return json(400, { error: 'invalid_grant' })
+    }
+    const slow = browser.post('refresh')
+    await until('the first is under way', () => refreshes() === 1)
+    scripted.clock.advanceSeconds(60)
+    expect((await other.post('refresh', undefined, { cookie: before })).status).toBe(200)
+    gate.resolve()
+    expect((await slow).status).toBe(200)
+    expect((await browser.post('refresh')).status).toBe(200)
+  })
+})
+
+describe('rows 9 to 11: older cookies', () => {
+  it('lead to the newest ones as long as the browser may have missed them, without another call', async () => {
+    const browser = await scripted.loggedIn()
+    const old = browser.jar.snapshot()
+    await browser.post('refresh')
+    await browser.post('refresh')
+    expect(refreshes()).toBe(2)
+    browser.jar.restore(old)
+    expect((await browser.get('session')).json['is_logged_in']).toBe(true)
+    const answer = await browser.post('refresh')
+    expect([answer.status, answer.json['access_token_expires_in'], refreshes()]).toEqual([200, 300, 2])
+    expect((await browser.post('refresh')).status).toBe(200)
+    expect(refreshes()).toBe(3)
+  })
+
+  it('[E-CK-06][B-RT-05] are worth nothing once the newer ones were seen for good, and change no cookie', async () => {
+    const browser = await scripted.loggedIn()
+    const thief = scripted.agent.browser()
+    thief.jar.restore(browser.jar.snapshot())
+    await browser.post('refresh')
+    scripted.clock.advanceSeconds(61)
+    await browser.get('session')
+    const answer = await thief.post('refresh')
+    expect([answer.status, answer.json['error_code'], answer.setCookies]).toEqual([401, 'session_superseded', []])
+    const looked = await thief.get('session')
+    expect([looked.text, looked.setCookies]).toEqual(['{"is_logged_in":false}', []])
+    expect(scripted.agent.events()).toContain('session_superseded')
+    expect((await browser.post('refresh')).status).toBe(200)
+  })
+
+  it('end the session for everybody where that is configured', async () => {
+    const strict = await startScripted({ options: { onSuperseded: 'end_session' } })
+    const browser = await strict.loggedIn()
+    const thief = strict.agent.browser()
+    thief.jar.restore(browser.jar.snapshot())
+    await browser.post('refresh')
+    strict.clock.advanceSeconds(61)
+    await browser.get('session')
+    expect((await thief.post('refresh')).json['error_code']).toBe('session_superseded')
+    expect((await browser.get('session')).text).toBe('{"is_logged_in":false}')
+    await until('the refresh token is revoked', () => !strict.server.hasLiveGrant)
+    await strict.close()
+  })
+})
+
+describe('row 13: the end comes first', () => {
+  it('[B-LO-09][F-NA-9] a refresh that succeeds after logout gets no cookies, and its tokens are revoked', async () => {
+    const browser = await scripted.loggedIn()
+    const cookie = browser.jar.header(scripted.agent.url)
+    const gate = Promise.withResolvers<void>()
+    scripted.server.script.token = async ({ standard }) => {
+      const answer = await standard()
+      await gate.promise
+      return answer
+    }
+    const refresh = browser.post('refresh')
+    await until('it is under way', () => refreshes() === 1)
+    await browser.post('logout', undefined, { cookie })
+    gate.resolve()
+    const answer = await refresh
+    expect([answer.status, answer.json['error_code']]).toEqual([401, 'session_expired'])
+    expect(answer.setCookies.every((line) => line.includes('Max-Age=0'))).toBe(true)
+    await until('the new tokens are revoked', () => !scripted.server.hasLiveGrant)
+  })
+
+  it.each<[string, string, Record<string, unknown>]>([
+    ['C-51', 'another subject', { sub: 'somebody-else' }],
+    ['C-50', 'another issuer', { iss: 'https://evil.test' }],
+    ['B-RT-06', 'another audience', { aud: 'somebody-else' }],
+    ['B-RT-06', 'another nonce', { nonce: 'another' }],
+    ['B-RT-06', 'an old iat', { iat: 1 }],
+  ])(
+    '[B-RT-07][%s] an ID token with %s ends the session; nothing of the answer is used',
+    async (_row, _what, claims) => {
+      const browser = await scripted.loggedIn()
+      scripted.server.idToken = { claims }
+      const answer = await browser.post('refresh')
+      expect([answer.status, answer.json['error_code']]).toEqual([401, 'session_expired'])
+      expect(sessionNames(browser)).toEqual(['sid'])
+      await until('the new tokens are revoked', () => !scripted.server.hasLiveGrant)
+      expect(scripted.agent.events()).toContain('subject_changed')
+    },
+  )
+})
+
+describe('rows 14 and 15: a ledger that does not know the session', () => {
+  it('and surely never did, ends it', async () => {
+    const empty = createMemoryLedger(scripted.clock)
+    const browser = await scripted.loggedIn()
+    const other = (await replica(empty)).browser(browser.jar)
+    const answer = await other.post('refresh')
+    expect([answer.status, answer.json['error_code']]).toEqual([401, 'session_expired'])
+    expect(sessionNames(browser)).toEqual(['sid'])
+  })
+
+  it('and may have lost it, takes the cookie at its word, once nobody else can be spending it', async () => {
+    const browser = await scripted.loggedIn()
+    scripted.clock.advanceSeconds(10)
+    const emptied = createMemoryLedger(scripted.clock)
+    const other = (await replica(emptied)).browser(browser.jar)
+    expect((await other.get('session')).json['is_logged_in']).toBe(true)
+    const pending = other.post('refresh')
+    scripted.clock.advanceSeconds(8)
+    expect((await pending).json['access_token_expires_in']).toBe(300)
+    expect(refreshes()).toBe(1)
+  })
+})
+
+describe('without the store', () => {
+  beforeEach(async () => {
+    await scripted.close()
+    const clock = fakeClock()
+    ledger = cuttable(createMemoryLedger(clock))
+    scripted = await startScripted({ ledger })
+  })
+
+  it('a refresh is put off, and clears nothing; a session answers from its cookie', async () => {
+    const browser = await scripted.loggedIn()
+    ledger.cut = true
+    const answer = await browser.post('refresh')
+    expect([answer.status, answer.json['error_code'], answer.headers.get('retry-after'), answer.setCookies]).toEqual([
+      503,
+      'store_unavailable',
+      '2',
+      [],
+    ])
+    expect((await browser.get('session')).json).toMatchObject({ is_logged_in: true, access_token_expires_in: 300 })
+    expect(refreshes()).toBe(0)
+    ledger.cut = false
+    expect((await browser.post('refresh')).status).toBe(200)
+  })
+
+  it('a login is put off', async () => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    ledger.cut = true
+    const answer = await browser.post('login/end', callback.searchParams)
+    expect([answer.status, answer.json['error_code'], answer.setCookies]).toEqual([503, 'store_unavailable', []])
+    ledger.cut = false
+    expect((await browser.post('login/end', callback.searchParams)).status).toBe(200)
+  })
+
+  it('a success is given to the browser all the same, and committed when the store is back', async () => {
+    const browser = await scripted.loggedIn()
+    const old = browser.jar.snapshot()
+    ledger.cut = new Set(['commit'])
+    expect((await browser.post('refresh')).json['access_token_expires_in']).toBe(300)
+    ledger.cut = false
+    browser.jar.restore(old)
+    await until('the commit arrives', async () => (await browser.post('refresh')).setCookies.length > 0)
+    expect(refreshes()).toBe(1)
+    expect((await browser.post('refresh')).status).toBe(200)
+    expect(scripted.server.hasLiveGrant).toBe(true)
+  })
+
+  it('a session that the rules end is over', async () => {
+    const browser = await scripted.loggedIn()
+    const copy = browser.jar.snapshot()
+    await browser.post('logout')
+    browser.jar.restore(copy)
+    ledger.cut = true
+    expect((await browser.get('session')).text).toBe('{"is_logged_in":false}')
+  })
+})
+
+describe('tokens that change their size', () => {
+  it('[F-NA-10][D-CK-06] leave no stale chunk behind, whether they grow or shrink', async () => {
+    const wide = await startScripted({ cookies: { responseBudgetBytes: 16_000, headerBudgetBytes: 16_000 } })
+    const browser = await wide.loggedIn()
+    for (const size of [5000, 200, 9000, 3000, 2500, 8000, 40]) {
+      wide.server.tokenAnswer = { access_token: 'a'.repeat(size), refresh_token: undefined }
+      wide.server.isRotating = false
+      expect((await browser.post('refresh')).status).toBe(200)
+      const names = browser.jar.names().filter((name) => name.includes('-at-'))
+      const expected = names.length === 1 ? [] : names.map((_, index) => `.${index}`)
+      expect(names.map((name) => name.slice(-2)).filter((end) => end.startsWith('.'))).toEqual(expected)
+      expect(browser.jar.refused).toEqual([])
+    }
+    await wide.close()
+  })
+
+  it('beyond the budget are an error that loses no refresh token: a smaller one works again', async () => {
+    const browser = await scripted.loggedIn()
+    scripted.server.tokenAnswer = { access_token: 'a'.repeat(5000) }
+    const answer = await browser.post('refresh')
+    expect([answer.status, answer.json['error_code']]).toEqual([502, 'token_too_large'])
+    expect(sessionNames(browser).toSorted()).toEqual(['id', 'rt', 'sid'])
+    expect((await browser.get('session')).json).toMatchObject({ is_logged_in: true, access_token_expires_in: 0 })
+    scripted.server.tokenAnswer = {}
+    expect((await browser.post('refresh')).json['access_token_expires_in']).toBe(300)
+    expect(sessionNames(browser).toSorted()).toEqual(['at', 'id', 'rt', 'sid'])
+  })
+})
+
+describe('a browser that is gone', () => {
+  it('[D-LIM-05][B-RT-03] does not lose the refresh: the next call brings its cookies', async () => {
+    const browser = await scripted.loggedIn()
+    const gate = Promise.withResolvers<void>()
+    scripted.server.script.token = async ({ standard }) => {
+      await gate.promise
+      return standard()
+    }
+    const hangUp = new AbortController()
+    const cookie = browser.jar.header(scripted.agent.url)
+    const headers = { 'token-handler-version': '1', origin: trustedOrigin, cookie }
+    const gone = fetch(new URL('refresh', scripted.agent.url), { method: 'POST', headers, signal: hangUp.signal })
+    await until('it is under way', () => refreshes() === 1)
+    hangUp.abort()
+    await expect(gone).rejects.toThrow()
+    gate.resolve()
+    const answer = await browser.post('refresh')
+    expect([answer.status, refreshes()]).toEqual([200, 1])
+    expect(answer.setCookies.length).toBeGreaterThan(0)
+  })
+
+  it('[D-LIM-10] is waited for by a stop: what is under way is committed', async () => {
+    const browser = await scripted.loggedIn()
+    const other = await replica()
+    const gate = Promise.withResolvers<void>()
+    scripted.server.script.token = async ({ standard }) => {
+      await gate.promise
+      return standard()
+    }
+    const cookie = browser.jar.header(scripted.agent.url)
+    const refresh = other.browser().post('refresh', undefined, { cookie })
+    await until('it is under way', () => refreshes() === 1)
+    let isClosed = false
+    const closed = other.agent.close().then(() => {
+      isClosed = true
+      return undefined
+    })
+    await browser.get('session')
+    expect(isClosed).toBe(false)
+    gate.resolve()
+    await closed
+    expect((await refresh).status).toBe(200)
+    expect((await browser.post('refresh')).setCookies.length).toBeGreaterThan(0)
+    expect(refreshes()).toBe(1)
+  })
+})
+
+function clientChallenge(): ReturnType<typeof json> {
+  const headers = { 'www-authenticate': 'Basic realm="x"', 'content-type': 'application/json' }
+  return { status: 401, headers, body: '{"error":"invalid_client"}' }
+}
