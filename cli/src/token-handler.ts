@@ -94,7 +94,14 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
   if (!server.listening) await listen(server, config.listen)
   if (adminServer !== undefined && config.admin !== undefined) await listen(adminServer, config.admin)
   logger.info(
-    { event: 'started', parts: only ?? 'agent and proxy', ledger: ledger.kind, kids: keys.current().kids },
+    {
+      event: 'started',
+      parts: only ?? 'agent and proxy',
+      address: addressOf(server),
+      ...(adminServer === undefined ? {} : { adminAddress: addressOf(adminServer) }),
+      ledger: ledger.kind,
+      kids: keys.current().kids,
+    },
     'Listening.',
   )
 
@@ -173,12 +180,24 @@ async function listen(server: Server, { host, port }: { host: string; port: numb
   await once(server, 'listening')
 }
 
+/** Host and port, for whoever let the system choose the port. */
+function addressOf(server: Server): string {
+  const bound = server.address()
+  if (bound === null || typeof bound === 'string') return bound ?? ''
+  return `${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`
+}
+
+const idleSweepMs = 100
+
 /** Lets open requests finish for a while, then cuts what is left. */
 async function drain(server: Server, graceMs: number): Promise<void> {
   const closed = once(server, 'close')
   server.close()
   server.closeIdleConnections()
+  // A connection whose last request ends only now is kept alive by gateways for as long as they like.
+  const sweep = setInterval(() => server.closeIdleConnections(), idleSweepMs)
   const timer = setTimeout(() => server.closeAllConnections(), graceMs)
   await closed
+  clearInterval(sweep)
   clearTimeout(timer)
 }
