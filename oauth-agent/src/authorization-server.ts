@@ -120,11 +120,14 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
     issuer: options.issuer,
     clock,
     logger,
-    discover: async () => {
+    discover: async (stopped) => {
       const configuration = await oidc.discovery(issuer, options.clientId, undefined, oidc.None(), {
         algorithm: 'oidc',
         timeout: lookupTimeoutSeconds,
-        [oidc.customFetch]: async (url, init) => toResponse(await boundedFetch(url, init as RequestInit)),
+        [oidc.customFetch]: async (url, init) => {
+          const signal = AbortSignal.any([stopped, ...(init.signal === undefined ? [] : [init.signal])])
+          return toResponse(await boundedFetch(url, { headers: init.headers, signal }))
+        },
         ...(allowHttp ? { execute: [oidc.allowInsecureRequests] } : {}),
       })
       return { ...configuration.serverMetadata() }

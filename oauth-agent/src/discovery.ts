@@ -17,7 +17,7 @@ export interface Discovery<M extends Metadata> {
 
 export interface DiscoveryDeps<M extends Metadata> {
   readonly issuer: string
-  readonly discover: () => Promise<M>
+  readonly discover: (signal: AbortSignal) => Promise<M>
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -37,7 +37,7 @@ export function createDiscovery<M extends Metadata>(deps: DiscoveryDeps<M>): Dis
   let running: Promise<M> | undefined
 
   async function attempt(): Promise<M> {
-    const found = await discover()
+    const found = await discover(stop.signal)
     const problem = metadataProblem(found, issuer, known)
     if (problem !== undefined) throw new Error(`metadata refused: ${problem}`)
     return keepProtections(found, known)

@@ -156,13 +156,23 @@ function createLoginPerformer(deps: LoginEndDeps): LoginPerformer {
     try {
       const tokens = await authorizationServer.exchangeCode(code, iss, pending)
       try {
-        const sealed = cookies.seal({ sid, startedAt: begun.startedAt, tokens, nonce: pending.nonce })
+        const sealed = cookies.seal({
+          sid,
+          startedAt: begun.startedAt,
+          tokens,
+          nonce: pending.nonce,
+          requestedScope: pending.scope ?? options.authorizationServer.scope,
+        })
         if (!sealed.fits) {
           logger.error({ event: 'token_too_large', size: sealed.size }, 'The tokens do not fit into cookies.')
           throw new TokenHandlerError('token_too_large', { detail: `Over budget: ${sealed.size}.` })
         }
         const completed = await ledger.complete(identityOf(sealed.generation.claims, issuer))
-        if (completed.state === 'live') return sealed.generation
+        if (completed.state === 'live') {
+          const { subjectHash } = identityOf(sealed.generation.claims, issuer)
+          logger.info({ event: 'session_started', security: true, subject: subjectHash }, 'Somebody logged in.')
+          return sealed.generation
+        }
         throw new TokenHandlerError(completed.state === 'ended' ? 'session_ended' : 'store_unavailable')
       } catch (error) {
         authorizationServer.revoke(tokens)

@@ -38,14 +38,16 @@ export function loginStart({
   return async (req, res) => {
     const extra = allowedParameters(parametersOf(req), allowed)
     checkValues(extra)
+    const scope = scopeOf(extra, options)
     const { login, setCookies } = pendingLogins.begin(req.headers.cookie, {
       acrValues: extra.get('acr_values') ?? undefined,
       maxAgeSeconds: extra.has('max_age') ? Number(extra.get('max_age')) : undefined,
+      scope: scope === options.authorizationServer.scope ? undefined : scope,
     })
     const request = new URLSearchParams({
       response_type: 'code',
       redirect_uri: options.authorizationServer.redirectUri,
-      scope: scopeOf(extra, options),
+      scope,
       state: login.state,
       nonce: login.nonce,
       code_challenge: await authorizationServer.codeChallenge(login.codeVerifier),

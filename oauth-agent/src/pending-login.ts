@@ -18,6 +18,8 @@ export interface PendingLogin extends PendingAuthorization {
   readonly id: string
   /** Seals the outcome for a repeated login end. */
   readonly key: KeyObject
+  /** The scope asked for in place of the configured one; empty when it was too long to be remembered. */
+  readonly scope: string | undefined
 }
 
 /** The pending-login cookie. Everything secret of a login is derived from one seed, which keeps the cookie small. */
@@ -28,6 +30,8 @@ interface LoginClaims extends SealedClaims {
   readonly acr?: string
   /** Wanted max_age in seconds. */
   readonly age?: number
+  /** Scope asked for, unless the configured one. */
+  readonly sc?: string
 }
 
 export interface PendingLogins {
@@ -43,6 +47,8 @@ export interface PendingLogins {
 export interface WantedLogin {
   readonly acrValues?: string | undefined
   readonly maxAgeSeconds?: number | undefined
+  /** Only when it is not the configured one. */
+  readonly scope?: string | undefined
 }
 
 export const pendingLoginSeconds = 600
@@ -50,7 +56,7 @@ export const pendingLoginSeconds = 600
 export const maxPendingLogins = 3
 /** Largest cookie value of a pending login. */
 export const maxPendingLoginBytes = 512
-/** With more, the cookie would outgrow its limit. */
+/** With longer texts in it, the cookie would outgrow its limit. */
 export const maxAcrValuesLength = 160
 const mostCleared = 20
 
@@ -80,12 +86,14 @@ export function createPendingLogins({
   }
 
   return {
-    begin(cookieHeader, { acrValues, maxAgeSeconds }) {
+    begin(cookieHeader, { acrValues = '', maxAgeSeconds, scope }) {
+      const isScopeKept = acrValues.length + (scope ?? '').length <= maxAcrValuesLength
       const claims: LoginClaims = {
         s: randomBytes(32).toString('base64url'),
         exp: epochSeconds(clock) + pendingLoginSeconds,
-        ...(acrValues === undefined ? {} : { acr: acrValues }),
+        ...(acrValues === '' ? {} : { acr: acrValues }),
         ...(maxAgeSeconds === undefined ? {} : { age: maxAgeSeconds }),
+        ...(scope === undefined ? {} : { sc: isScopeKept ? scope : '' }),
       }
       const login = toLogin(claims)
       const value = sealer.seal('login', claims)
@@ -115,7 +123,7 @@ export function createPendingLogins({
   }
 }
 
-function toLogin({ s, exp, acr, age }: LoginClaims): PendingLogin {
+function toLogin({ s, exp, acr, age, sc }: LoginClaims): PendingLogin {
   const seed = Buffer.from(s, 'base64url')
   const derive = (label: string): Buffer => Buffer.from(hkdfSync('sha256', seed, '', `pending login ${label}`, 32))
   const state = derive('state').toString('base64url')
@@ -128,6 +136,7 @@ function toLogin({ s, exp, acr, age }: LoginClaims): PendingLogin {
     startedAt: exp - pendingLoginSeconds,
     acrValues: acr?.split(' '),
     maxAgeSeconds: age,
+    scope: sc,
   }
 }
 

@@ -76,6 +76,8 @@ export interface NewSession {
   readonly startedAt: number
   readonly tokens: Tokens & { readonly idToken: NonNullable<Tokens['idToken']> }
   readonly nonce: string
+  /** What was granted where the answer does not say (RFC 6749 section 5.1); empty when that is not known. */
+  readonly requestedScope: string
 }
 
 /** A generation, or why it cannot be set. Sizes are bytes. */
@@ -238,7 +240,8 @@ export function createSessionCookies({
   }
 
   return {
-    seal({ sid, startedAt, tokens, nonce }) {
+    seal({ sid, startedAt, tokens, nonce, requestedScope }) {
+      const scope = tokens.scope ?? requestedScope
       const { claims } = tokens.idToken
       const exp = epochSeconds(clock) + options.session.absoluteSeconds
       const id = sealId(sid, exp, tokens.idToken)
@@ -250,7 +253,7 @@ export function createSessionCookies({
         sst: startedAt,
         sub: claims.sub,
         nh: nonceHash(nonce),
-        scope: tokens.scope ?? options.authorizationServer.scope,
+        ...(scope === '' ? {} : { scope }),
         ...(tokens.refreshToken === undefined ? {} : { rt: tokens.refreshToken }),
         ...(typeof claims.sid === 'string'
           ? { asid: identityHash(options.authorizationServer.issuer, claims.sid) }

@@ -161,6 +161,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
   }
 
   async function end(sid: string, reason: EndReason, withRule: boolean): Promise<void> {
+    logger.info({ event: 'session_ended', security: true, reason }, 'A session was ended.')
     const keepSeconds = options.session.absoluteSeconds
     const attempt = async (): Promise<boolean> =>
       (await ledger.end({ sid, reason, keepSeconds, withRule })).state === 'ended'

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import type { AccessCookieClaims } from '@token-handler/shared'
 import { CookieJar } from '../support/cookie-jar.ts'
 import { until } from '../support/until.ts'
 import { postLogoutRedirectUri, redirectUri, startAgent } from './running-agent.ts'
@@ -92,6 +93,7 @@ describe('pending logins', () => {
     const { setCookies } = await scripted.agent.browser().post('login/start', {
       acr_values: 'a'.repeat(160),
       max_age: '999999999',
+      scope: 'openid',
     })
     expect(setCookies).toHaveLength(1)
     expect(setCookies[0]).toMatch(
@@ -447,6 +449,23 @@ describe('a login over a session', () => {
 })
 
 describe('what a login asked for', () => {
+  it('[B-TK-10] is what was granted where the answer does not say, and never more', async () => {
+    const { sealer } = scripted.agent
+    scripted.server.tokenAnswer = { scope: undefined }
+    for (const [asked, granted] of [
+      [undefined, 'openid profile email'],
+      ['openid', 'openid'],
+      [`openid ${'a'.repeat(300)}`, undefined],
+    ] as const) {
+      const browser = scripted.agent.browser()
+      await scripted.logIn(browser, asked === undefined ? {} : { scope: asked })
+      const [name = ''] = browser.jar.names().filter((one) => one.includes('-at-'))
+      const opened = sealer.open<AccessCookieClaims>('access-token', browser.jar.get(name)[0]?.value ?? '')
+      expect([asked, opened.ok && opened.claims.scope]).toEqual([asked, granted])
+      await browser.post('refresh')
+    }
+  })
+
   it('[B-ID-11][F-NA-6] is checked: max_age demands a fresh auth_time', async () => {
     for (const [authTime, status] of [
       [-10, 200],

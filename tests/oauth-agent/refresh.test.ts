@@ -5,15 +5,16 @@ import { json, type Script } from '../support/scripted-authorization-server.ts'
 import { until } from '../support/until.ts'
 import { startAgent, trustedOrigin, type Browser, type RunningAgent } from './running-agent.ts'
 import { startScripted, type Scripted } from './scripted.ts'
-import { cuttable, type CuttableLedger } from './unreachable-ledger.ts'
+import { faultyLedger, type FaultyLedger } from './faulty-ledger.ts'
 
 let scripted: Scripted
-let ledger: CuttableLedger
+let ledger: FaultyLedger
 const replicas: RunningAgent[] = []
 
 beforeEach(async () => {
-  ledger = cuttable(createMemoryLedger(fakeClock()))
-  scripted = await startScripted()
+  const clock = fakeClock()
+  ledger = faultyLedger(createMemoryLedger(clock))
+  scripted = await startScripted({ clock, ledger: ledger.ledger })
 })
 afterEach(async () => {
   await Promise.all(replicas.splice(0).map((one) => one.close()))
@@ -288,6 +289,32 @@ describe('row 6 and 7: nobody knows whether it was processed', () => {
   })
 })
 
+describe('a lease', () => {
+  it('that got old before it was used is not used: its holder starts over', async () => {
+    const browser = await scripted.loggedIn()
+    let checks = 0
+    ledger.replaced = {
+      holds: async () => {
+        if (++checks === 1) scripted.clock.advanceSeconds(5)
+        return { state: 'held' }
+      },
+    }
+    expect((await browser.post('refresh')).status).toBe(200)
+    expect([checks, refreshes()]).toEqual([2, 1])
+  })
+
+  it('that ran out under its holder is not used either', async () => {
+    const browser = await scripted.loggedIn()
+    let checks = 0
+    ledger.replaced = { holds: async () => ({ state: ++checks === 1 ? 'lost' : 'held' }) }
+    const answer = browser.post('refresh')
+    await until('it was checked', () => checks === 1)
+    scripted.clock.advanceSeconds(20)
+    expect((await answer).status).toBe(200)
+    expect(refreshes()).toBe(1)
+  })
+})
+
 describe('row 8: invalid_grant', () => {
   it('[A-26][F-OP-11] ends the session, clears its cookies and leaves the sid cookie to logout', async () => {
     const browser = await scripted.loggedIn()
@@ -427,13 +454,6 @@ describe('rows 14 and 15: a ledger that does not know the session', () => {
 })
 
 describe('without the store', () => {
-  beforeEach(async () => {
-    await scripted.close()
-    const clock = fakeClock()
-    ledger = cuttable(createMemoryLedger(clock))
-    scripted = await startScripted({ ledger })
-  })
-
   it('a refresh is put off, and clears nothing; a session answers from its cookie', async () => {
     const browser = await scripted.loggedIn()
     ledger.cut = true
@@ -471,6 +491,16 @@ describe('without the store', () => {
     expect(refreshes()).toBe(1)
     expect((await browser.post('refresh')).status).toBe(200)
     expect(scripted.server.hasLiveGrant).toBe(true)
+  })
+
+  it('[D-SEC-06] an error of our own says nothing, and does not stop the agent', async () => {
+    const browser = await scripted.loggedIn()
+    ledger.replaced = { show: () => Promise.reject(new TypeError('inner')) }
+    const answer = await browser.get('session')
+    expect([answer.status, answer.text, answer.setCookies]).toEqual([500, '{"error_code":"server_error"}', []])
+    expect(scripted.agent.log()).toContain('inner')
+    ledger.replaced = {}
+    expect((await browser.get('session')).status).toBe(200)
   })
 
   it('a session that the rules end is over', async () => {
@@ -526,7 +556,7 @@ describe('a browser that is gone', () => {
     const gone = fetch(new URL('refresh', scripted.agent.url), { method: 'POST', headers, signal: hangUp.signal })
     await until('it is under way', () => refreshes() === 1)
     hangUp.abort()
-    await expect(gone).rejects.toThrow()
+    await expect(gone).rejects.toThrow('aborted')
     gate.resolve()
     const answer = await browser.post('refresh')
     expect([answer.status, refreshes()]).toEqual([200, 1])

@@ -22,17 +22,22 @@ export interface Scripted {
   close(): Promise<void>
 }
 
-export async function startScripted(setup: Partial<AgentSetup> = {}): Promise<Scripted> {
-  const clock = fakeClock()
+/** What a test may decide; the clock is staged. */
+export interface ScriptedSetup extends Partial<AgentSetup> {
+  readonly clock?: FakeClock
+}
+
+export async function startScripted(setup: ScriptedSetup = {}): Promise<Scripted> {
+  const { clock = fakeClock() } = setup
   const keys = setup.keys ?? generateKeyFile(new Date())
   const server = await ScriptedAuthorizationServer.start(clock)
   const agent = await startAgent({
     issuer: server.issuer,
     clientId: server.clientId,
     clientAuthentication: { method: 'client_secret_basic', clientSecret: server.clientSecret },
+    ...setup,
     clock,
     keys,
-    ...setup,
     authorizationServer: { timeoutSeconds: 2, ...setup.authorizationServer },
   }).catch(async (error: unknown) => {
     await server.close()

@@ -181,7 +181,7 @@ describe('request bodies', () => {
     [400, 'a repeated JSON member', '{"prompt":"login","prompt":"none"}', 'application/json'],
     [400, 'a broken escape', 'prompt=%zz', 'application/x-www-form-urlencoded'],
     [400, 'an escape that is no UTF-8', 'prompt=%ff', 'application/x-www-form-urlencoded'],
-    [400, 'too many parameters', `${'a=&'.repeat(5000)}`, 'application/x-www-form-urlencoded'],
+    [400, 'too many parameters', 'a=&'.repeat(5000), 'application/x-www-form-urlencoded'],
     [413, 'too long', `prompt=${'a'.repeat(20_000)}`, 'application/x-www-form-urlencoded'],
   ])('[D-LIM-02][D-CS-05] are answered %d: %s', async (status, _what, body, type) => {
     const answer = await browser.post('login/start', body, { 'content-type': type })

@@ -25,7 +25,7 @@ export interface Exchange {
   readonly res: ServerResponse
   readonly form: URLSearchParams
   /** What a well-behaved server answers; making it has its effects, such as a rotated refresh token. */
-  standard(): Promise<Answer>
+  readonly standard: () => Promise<Answer>
 }
 
 /** Answers in place of the well-behaved server, or writes to `res` itself and returns nothing. */
