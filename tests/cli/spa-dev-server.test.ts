@@ -175,6 +175,7 @@ function configWith(spa: NonNullable<ConfigInput['spa']>, port: number): ConfigI
       redirect_uri: `http://localhost:${port}/callback`,
     },
     keys: { file: 'not read' },
+    ledger: { type: 'memory' },
     spa,
   }
 }

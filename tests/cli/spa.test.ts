@@ -138,6 +138,7 @@ describe('the built SPA', () => {
         redirect_uri: 'http://localhost:3000/callback',
       },
       keys: { file: 'none' },
+      ledger: { type: 'memory' },
       listen: { port: 0 },
       spa: { root: join(root, 'assets') },
     })

@@ -1,13 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { until } from './until.ts'
 
 export interface RunningNginx {
-  /** Everything it wrote to its error log so far. */
+  /** Everything it wrote to its error log, and to standard output, so far. */
   log(): string
   close(): Promise<void>
 }
@@ -21,11 +21,13 @@ export async function startNginx(configuration: string, { port }: { port: number
   const folder = mkdtempSync(join(tmpdir(), 'token-handler-nginx-'))
   const file = join(folder, 'nginx.conf')
   writeFileSync(file, configuration)
+  // A file, because /dev/stdout cannot be opened where it is a socket.
+  const outputFile = join(folder, 'output')
   const nginx = spawn('nginx', ['-p', folder, '-c', file, '-e', 'stderr', '-g', 'daemon off;'], {
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', openSync(outputFile, 'a'), 'pipe'],
   })
   let log = ''
-  nginx.stderr.setEncoding('utf8').on('data', (text: string) => (log += text))
+  nginx.stderr?.setEncoding('utf8').on('data', (text: string) => (log += text))
   nginx.on('error', (error) => (log += error.message))
   const stop = async (): Promise<void> => {
     await end(nginx)
@@ -40,7 +42,7 @@ export async function startNginx(configuration: string, { port }: { port: number
     await stop()
     throw error
   }
-  return { log: () => log, close: stop }
+  return { log: () => log + readFileSync(outputFile, 'utf8'), close: stop }
 }
 
 /**
