@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 /** Program → Debian package. */
-const programs: Readonly<Record<string, string>> = { nginx: 'nginx-light' }
+const programs: Readonly<Record<string, string>> = { nginx: 'nginx-light', 'redis-server': 'redis-server' }
 
 const searchPath = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
 const isInstalled = (program: string) => searchPath.some((folder) => existsSync(join(folder, program)))

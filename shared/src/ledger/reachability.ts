@@ -5,23 +5,25 @@ import { describeError, type Logger } from '../logger.ts'
  * `ledger_reachable`.
  */
 export interface Reachability {
-  /** Since when the store answers without interruption, on the ledger's clock; `-Infinity` if it never failed. */
+  /** Since when the store answers without interruption, on the ledger's clock. */
   readonly since: number
   /** @param now The ledger's time. */
   succeeded(now: number): void
   failed(reason: string, error: unknown): void
 }
 
-export function trackReachability(kind: string, logger: Logger): Reachability {
-  let since = -Infinity
+/** @param initially Always unless given; `Infinity` for a store whose last minutes a new process cannot know. */
+export function trackReachability(kind: string, logger: Logger, initially = -Infinity): Reachability {
+  let since = initially
   let failures = 0
   return {
     get since() {
       return since
     },
     succeeded(now) {
-      if (failures === 0) return
+      if (failures === 0 && since !== Infinity) return
       since = now
+      if (failures === 0) return
       logger.info({ event: 'ledger_reachable', ledger: kind, failures }, 'The ledger answers again.')
       failures = 0
     },

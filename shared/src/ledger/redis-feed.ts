@@ -46,8 +46,7 @@ export interface RedisFeedOptions {
   readonly logger: Logger
   readonly reachability: Reachability
   readonly lossRule: ((incarnationAt: number) => Rule) | undefined
-  /** Added to the server's time; tests let time pass with it. */
-  readonly shiftMs: () => number
+  readonly ledgerTime: (serverMs: number) => number
 }
 
 const heartbeatMs = 1000
@@ -58,11 +57,11 @@ const longestSilenceMs = 4000
 const pauseMs = 50
 
 export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
-  const { keys, writer, connection, waiting, clock, logger, reachability, lossRule, shiftMs } = options
+  const { keys, writer, connection, waiting, clock, logger, reachability, lossRule, ledgerTime } = options
   /** Server time less monotonic time. */
   let offsetMs: number | undefined
   const serverNow = (): number => (offsetMs === undefined ? clock.now() : offsetMs + clock.monotonic())
-  const now = (): number => Math.floor(serverNow()) + shiftMs()
+  const now = (): number => ledgerTime(Math.floor(serverNow()))
 
   /** Server time of the last sign that no rule was missed. */
   let beatAt = -Infinity
@@ -74,6 +73,8 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
   let known: State | undefined
   let running: Promise<void> | undefined
   let distrusted = 0
+  /** The latest time that the ledger is known to have had. */
+  let observedAt = 0
   let writes = 0
   let isClosed = false
 
@@ -86,7 +87,8 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
   function observe(serverMs: unknown, id: unknown): number {
     offsetMs = Number(serverMs) - clock.monotonic()
     if (incarnation !== undefined && id !== incarnation.id) distrust()
-    return now()
+    observedAt = Math.max(observedAt, ledgerTime(Number(serverMs)))
+    return ledgerTime(Number(serverMs))
   }
 
   async function readState(): Promise<State> {
@@ -133,8 +135,8 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
 
   /** Another process may do the same at the same time; one of them gives the new incarnation its name. */
   async function renew({ incarnation: lost, serverMs }: State): Promise<void> {
-    // Later than any session that began before, even if the clock of this server is behind that of the last one.
-    const at = Math.max(serverMs, known === undefined ? 0 : known.serverMs + 1) + shiftMs()
+    // Later than the sessions that began before, even if the clock of this server is behind that of the last one.
+    const at = Math.max(ledgerTime(serverMs), observedAt)
     if (lossRule !== undefined) await writeRule(lossRule(at))
     await connection.script(
       renewScript,
@@ -205,7 +207,6 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
       const reply = await connection.script(heartbeatScript, [keys.meta, keys.feed, writer], [])
       const [serverMs, id] = reply as [string, string | null]
       observe(serverMs, id)
-      if (known !== undefined) known = { ...known, serverMs: Math.max(known.serverMs, Number(serverMs)) }
     } catch (error) {
       if (!(error instanceof RedisFailure)) throw error
       reachability.failed(error.reason, error)

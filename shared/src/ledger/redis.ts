@@ -24,8 +24,8 @@ export interface RedisLedgerOptions {
   readonly logger: Logger
   /** Written when the server comes up empty or behind: ends what may have been lost, if it shall end. */
   readonly lossRule?: ((incarnationAt: number) => Rule) | undefined
-  /** Added to the server's time; tests let time pass with it. */
-  readonly shiftMs?: () => number
+  /** The ledger's time at the server's, milliseconds: the same, unless a test stages it. */
+  readonly ledgerTime?: (serverMs: number) => number
 }
 
 /** How long a start waits for the server; then it goes on, and is not ready until the rules are there. */
@@ -47,11 +47,11 @@ export async function openRedisLedger(options: RedisLedgerOptions): Promise<Ledg
 }
 
 async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore> {
-  const { url, keyPrefix, caFile, clock, logger, lossRule, shiftMs = () => 0 } = options
+  const { url, keyPrefix, caFile, clock, logger, lossRule, ledgerTime = (serverMs) => serverMs } = options
   const endpoint = { url, ca: caFile === undefined ? undefined : readFileSync(caFile, 'utf8') }
   const keys = redisKeys(keyPrefix)
   const writer = keys.writer(randomBytes(12).toString('base64url'))
-  const reachability = trackReachability('redis', logger)
+  const reachability = trackReachability('redis', logger, Infinity)
   const inTurn = takeTurns()
 
   let lastFailure: RedisFailure | undefined
@@ -68,7 +68,7 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
   // Waiting for a replica stops a connection, and only the one that wrote may wait.
   const rulesConnection = connectRedis(endpoint)
   const waiting = connectRedis(endpoint, { isBlocking: true })
-  const feed = createRedisFeed({ keys, writer, connection, waiting, clock, logger, reachability, lossRule, shiftMs })
+  const feed = createRedisFeed({ keys, writer, connection, waiting, clock, logger, reachability, lossRule, ledgerTime })
   const { rules } = feed
 
   async function attempt<T>(work: () => Promise<T | Unknown>): Promise<T | Unknown> {
@@ -133,7 +133,12 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
     return written
   }
 
-  await firstContact()
+  try {
+    await firstContact()
+  } catch (error) {
+    close()
+    throw error
+  }
   feed.start()
 
   /** Waits for the server a little, and tells what waiting would not mend. */
@@ -142,18 +147,13 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
     for (;;) {
       try {
         await feed.synchronise()
-        await refuseEviction(connection)
-        return
+        return await checkEviction(connection, logger)
       } catch (error) {
         if (!(error instanceof RedisFailure)) throw error
         const reason = hopelessReasons.has(error.reason) ? error.reason : (lastFailure?.reason ?? error.reason)
-        if (!hopelessReasons.has(reason)) {
-          if (clock.monotonic() >= deadline) return
-          await sleep(50)
-          continue
-        }
-        close()
-        throw new Error(`the server answers ${reason.toUpperCase()}`, { cause: error })
+        if (hopelessReasons.has(reason)) throw new Error(`the server answers ${reason.toUpperCase()}`, { cause: error })
+        if (clock.monotonic() >= deadline) return
+        await sleep(50)
       }
     }
   }
@@ -237,10 +237,15 @@ function ruleArguments({ key, before, expiresAt, reason }: Rule): string[] {
 }
 
 /** A server that drops records when its memory is full would log people out. */
-async function refuseEviction(connection: RedisConnection): Promise<void> {
+async function checkEviction(connection: RedisConnection, logger: Logger): Promise<void> {
   const memory = await readInfo(connection, 'memory')
-  const [, policy = 'noeviction'] = /^maxmemory_policy:(\S+)/m.exec(memory) ?? []
-  if (policy !== 'noeviction' && !/^maxmemory:0\s*$/m.test(memory)) {
+  const [, policy] = /^maxmemory_policy:(\S+)/m.exec(memory) ?? []
+  if (policy === undefined) {
+    logger.warn(
+      { event: 'redis_unchecked' },
+      'Redis does not tell its maxmemory-policy; make sure that it is noeviction.',
+    )
+  } else if (policy !== 'noeviction' && !/^maxmemory:0\s*$/m.test(memory)) {
     throw new Error(`maxmemory-policy is ${policy}: the server would drop sessions; set it to noeviction`)
   }
 }

@@ -81,6 +81,7 @@ async function openSqliteStore({ path, clock, logger, lossRule }: SqliteLedgerOp
 
   /** Runs `work` until the file is not locked. Only faults of the store are answered with `unknown`. */
   async function attempt<T>(work: (file: SqliteFile) => T): Promise<T | Unknown> {
+    if (isClosed) return { state: 'unknown' }
     try {
       return await patiently(() => work(currentFile()), busyMs)
     } catch (error) {

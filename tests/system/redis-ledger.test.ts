@@ -1,0 +1,34 @@
+import { afterAll, beforeAll } from '@jest/globals'
+import { openRedisLedger, silentLogger, systemClock } from '@token-handler/shared'
+import { describeLedger } from '../shared/ledger-contract.ts'
+import { randomSid } from '../shared/ledger-session.ts'
+import { startRedis, type RedisServer } from '../support/redis.ts'
+import { until } from '../support/until.ts'
+
+let redis: RedisServer
+beforeAll(async () => {
+  redis = await startRedis()
+})
+afterAll(() => redis.close())
+
+describeLedger('redis', async (clock) => {
+  const ledger = await openRedisLedger({
+    url: redis.url,
+    keyPrefix: randomSid(),
+    clock: systemClock,
+    logger: silentLogger,
+    ledgerTime: () => clock.now(),
+  })
+  // A new process resolves no doubt in its first five seconds.
+  clock.advanceSeconds(5)
+  return {
+    ledger,
+    // The same process goes on, and has to notice.
+    async lose() {
+      await redis.command('FLUSHALL')
+      await until('noticed', async () => (await ledger.holds('any', 'lease')).state !== 'unknown')
+      return ledger
+    },
+    close: () => ledger.close(),
+  }
+})
