@@ -40,7 +40,8 @@ COPY --from=build /app/oauth-proxy/dist oauth-proxy/dist
 COPY --from=build /app/cli/dist cli/dist
 COPY deploy/healthcheck.ts deploy/
 # Volumes that are mounted here for the first time take over owner and mode.
-RUN install -d -o node -g node -m 0700 /var/lib/token-handler/agent /var/lib/token-handler/proxy /var/lib/token-handler/client
+RUN cd /var/lib && install -d -o node -g node -m 0700 token-handler \
+  token-handler/agent token-handler/proxy token-handler/client token-handler/ledger
 USER node
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["node", "/app/deploy/healthcheck.ts"]
