@@ -4,15 +4,16 @@ import type { Contender, ContenderName } from './contenders/contender.ts'
 import type { LoadAnswer, LoadQuestion } from './load-generator.ts'
 import type { BenchOptions } from './options.ts'
 import { startChild, type Child } from './processes.ts'
+import type { Traffic } from './traffic.ts'
 import type { UpstreamAnswer, UpstreamQuestion } from './upstream.ts'
 
-/** The processes of one run: upstream, load generator, and whichever contenders are asked for. */
+/** The processes of one run: the upstream, the load generator, and the contenders that measurements start. */
 export class Bench {
   readonly options: BenchOptions
   readonly keyFile: KeyFile = generateKeyFile(new Date())
   readonly load: Child<LoadQuestion, LoadAnswer>
   readonly upstream: Child<UpstreamQuestion, UpstreamAnswer>
-  readonly #contenders = new Map<ContenderName, Contender | undefined>()
+  readonly #prepared = new Set<string>()
   #upstreamPort = 0
 
   private constructor(options: BenchOptions) {
@@ -27,13 +28,10 @@ export class Bench {
     return bench
   }
 
-  /** @returns `undefined` when the program is not installed. */
-  async contender(name: ContenderName): Promise<Contender | undefined> {
-    if (!this.#contenders.has(name)) this.#contenders.set(name, await this.startContender(name))
-    return this.#contenders.get(name)
-  }
-
-  /** Starts one that is not shared with other measurements. The caller stops it. */
+  /**
+   * Starts a contender; the caller stops it.
+   * @returns `undefined` when the program that it needs is not installed.
+   */
   startContender(name: ContenderName): Promise<Contender | undefined> {
     return startContender(name, {
       upstreamPort: this.#upstreamPort,
@@ -42,8 +40,14 @@ export class Bench {
     })
   }
 
+  /** Has the load generator build its requests, unless they are there already. */
+  async prepare(traffic: Traffic): Promise<void> {
+    if (this.#prepared.has(traffic.name) && traffic.cookies === undefined) return
+    await this.load.ask({ do: 'prepare', traffic, keyFile: this.keyFile })
+    this.#prepared.add(traffic.name)
+  }
+
   async stop(): Promise<void> {
-    const running = [...this.#contenders.values()].filter((contender) => contender !== undefined)
-    await Promise.all([...running, this.load, this.upstream].map((part) => part.stop()))
+    await Promise.all([this.load.stop(), this.upstream.stop()])
   }
 }

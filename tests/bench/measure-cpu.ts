@@ -1,6 +1,6 @@
 import { cpuSeconds, residentMegabytes } from './accounting.ts'
 import type { Bench } from './bench.ts'
-import type { Contender } from './contenders/contender.ts'
+import type { Contender, ContenderName } from './contenders/contender.ts'
 import { cellOf, trafficOf, type CellName } from './figures.ts'
 import type { LoadResult } from './load-generator.ts'
 import { shuffled } from './statistics.ts'
@@ -20,7 +20,8 @@ const warmUpSeconds = 3
 const settleSeconds = 0.2
 
 /**
- * Measures all cells in interleaved rounds, in a new order each, so that what disturbs the machine disturbs all alike.
+ * Measures all cells in interleaved rounds, in a new order each, so that what disturbs the machine disturbs all alike. All
+ * contenders start anew some times: two processes of one program can differ by a tenth for as long as they live.
  * @returns Nothing for cells whose program is not installed.
  */
 export async function measureCells(
@@ -28,46 +29,57 @@ export async function measureCells(
   names: readonly CellName[],
   report: (line: string) => void,
 ): Promise<Map<CellName, CellRounds>> {
-  const { rounds, seconds, isQuick } = bench.options
-  const contenders = await startContenders(bench, names)
-  const measured = new Map<CellName, CellRounds>(
-    [...contenders.keys()].map((name) => [name, { cpuMicroseconds: [], requestsPerSecond: [], residentMegabytes: [] }]),
-  )
-  for (const [name, contender] of contenders) {
-    if (isQuick) continue
-    report(`warming up ${name}`)
-    await loadCell(bench, name, contender, warmUpSeconds)
-  }
-  for (let round = 1; round <= rounds; round++) {
-    report(`round ${round} of ${rounds}`)
-    for (const [name, cell] of shuffled([...measured])) {
-      const contender = contenders.get(name)
-      if (contender === undefined) continue
-      const { cpu, result } = await loadCell(bench, name, contender, seconds)
-      cell.cpuMicroseconds.push((cpu / result.requests) * 1e6)
-      cell.requestsPerSecond.push(result.requests / result.seconds)
-      cell.residentMegabytes.push(residentMegabytes(contender.pids()))
+  const { rounds, starts, seconds, isQuick } = bench.options
+  const measured = new Map<CellName, CellRounds>()
+  for (let start = 0; start < starts; start++) {
+    const contenders = await startContenders(bench, names)
+    try {
+      for (const [name, contender] of contenders) {
+        if (isQuick) continue
+        report(`warming up ${name}`)
+        await loadCell(bench, name, contender, warmUpSeconds)
+      }
+      for (
+        let round = Math.floor((start * rounds) / starts);
+        round < Math.floor(((start + 1) * rounds) / starts);
+        round++
+      ) {
+        report(`round ${round + 1} of ${rounds}`)
+        for (const [name, contender] of shuffled([...contenders])) {
+          const { cpu, result } = await loadCell(bench, name, contender, seconds)
+          const cell = measured.get(name) ?? { cpuMicroseconds: [], requestsPerSecond: [], residentMegabytes: [] }
+          cell.cpuMicroseconds.push((cpu / result.requests) * 1e6)
+          cell.requestsPerSecond.push(result.requests / result.seconds)
+          cell.residentMegabytes.push(residentMegabytes(contender.pids()))
+          measured.set(name, cell)
+        }
+      }
+    } finally {
+      await Promise.all([...new Set(contenders.values())].map((contender) => contender.stop()))
     }
   }
-  return measured
+  return new Map(names.flatMap((name) => (measured.has(name) ? [[name, measured.get(name) as CellRounds]] : [])))
 }
 
 async function startContenders(bench: Bench, names: readonly CellName[]): Promise<Map<CellName, Contender>> {
+  const started = new Map<ContenderName, Contender | undefined>()
   const contenders = new Map<CellName, Contender>()
   for (const name of names) {
     const cell = cellOf(name)
-    const contender = await bench.contender(cell.contender)
+    if (!started.has(cell.contender)) started.set(cell.contender, await startVerified(bench, cell.contender))
+    const contender = started.get(cell.contender)
     if (contender === undefined) continue
-    await verifyContender(bench, cell.contender, contender)
     const traffic = trafficOf(cell.traffic, bench.options)
-    await bench.load.ask({
-      do: 'prepare',
-      traffic: contender.cookies === undefined ? traffic : { ...traffic, cookies: contender.cookies },
-      keyFile: bench.keyFile,
-    })
+    await bench.prepare(contender.cookies === undefined ? traffic : { ...traffic, cookies: contender.cookies })
     contenders.set(name, contender)
   }
   return contenders
+}
+
+async function startVerified(bench: Bench, name: ContenderName): Promise<Contender | undefined> {
+  const contender = await bench.startContender(name)
+  if (contender !== undefined) await verifyContender(bench, name, contender)
+  return contender
 }
 
 async function loadCell(

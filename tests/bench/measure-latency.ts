@@ -14,11 +14,22 @@ export interface AddedLatency {
 
 /** Latency that the OAuth Proxy adds to the bare proxy's when both get the same requests at half load. */
 export async function measureAddedLatency(bench: Bench, report: (line: string) => void): Promise<AddedLatency> {
-  const { rounds, seconds, isQuick } = bench.options
-  const [proxy, bare] = [await bench.contender('oauth_proxy'), await bench.contender('bare')]
+  await bench.prepare(trafficOf('others', bench.options))
+  const [proxy, bare] = [await bench.startContender('oauth_proxy'), await bench.startContender('bare')]
   if (proxy === undefined || bare === undefined) throw new Error('both contenders come with the repository')
-  await bench.load.ask({ do: 'prepare', traffic: trafficOf('others', bench.options), keyFile: bench.keyFile })
+  try {
+    return await compare(bench, { proxy, bare }, report)
+  } finally {
+    await Promise.all([proxy.stop(), bare.stop()])
+  }
+}
 
+async function compare(
+  bench: Bench,
+  { proxy, bare }: { proxy: Contender; bare: Contender },
+  report: (line: string) => void,
+): Promise<AddedLatency> {
+  const { rounds, seconds, isQuick } = bench.options
   const limits = { seconds, minRequests: 200 }
   report('looking for half load')
   await during(bench, bare, () => bench.load.ask({ do: 'saturate', limits: { ...limits, seconds: isQuick ? 0 : 2 } }))

@@ -7,6 +7,8 @@ export interface BenchOptions {
   readonly isQuick: boolean
   readonly only: readonly Key[]
   readonly rounds: number
+  /** Times that all contenders start anew; the rounds are spread over them. */
+  readonly starts: number
   /** Seconds of load in one round of one contender. */
   readonly seconds: number
   readonly connections: number
@@ -20,6 +22,7 @@ export const usage = `npm run bench -- [options]
   --only KEY           only this figure; may be repeated. One of:
                        ${keys.join(' ').replace(/(.{60,}?) /g, '$1\n                       ')}
   --rounds N           rounds (9)
+  --starts N           times that all contenders start anew during the rounds (3)
   --seconds S          load of each contender in each round (2)
   --connections N      connections of the load generator (32)
   --cpu-profile DIR    write CPU profiles of the contenders on Node there
@@ -34,16 +37,19 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       quick: { type: 'boolean', default: false },
       only: { type: 'string', multiple: true, default: [] },
       rounds: { type: 'string' },
+      starts: { type: 'string' },
       seconds: { type: 'string' },
       connections: { type: 'string', default: '32' },
       'cpu-profile': { type: 'string' },
     },
   })
+  const rounds = positive('rounds', values.rounds ?? (values.quick ? '1' : '9'))
   return {
     asJson: values.json,
     isQuick: values.quick,
     only: values.only.length === 0 ? keys : values.only.map(parseKey),
-    rounds: positive('rounds', values.rounds ?? (values.quick ? '1' : '9')),
+    rounds,
+    starts: Math.min(rounds, positive('starts', values.starts ?? (values.quick ? '1' : '3'))),
     seconds: positive('seconds', values.seconds ?? (values.quick ? '0.1' : '2')),
     connections: positive('connections', values.connections),
     profileFolder: values['cpu-profile'],

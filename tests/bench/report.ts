@@ -40,6 +40,7 @@ export function jsonReport({ figures, cells, absent, pacedRequestsPerSecond }: R
     ),
     ...(pacedRequestsPerSecond === undefined ? {} : { paced_requests_per_second: Math.round(pacedRequestsPerSecond) }),
     rounds: options.rounds,
+    starts: options.starts,
     seconds: options.seconds,
     connections: options.connections,
     quick: options.isQuick,
@@ -64,7 +65,7 @@ export function textReport({ figures, cells, absent, pacedRequestsPerSecond }: R
     ...(pacedRequestsPerSecond === undefined
       ? []
       : [`latency at ${Math.round(pacedRequestsPerSecond)} requests/s, half of what the OAuth Proxy serves here`]),
-    `${options.rounds} rounds of ${options.seconds} s, ${options.connections} connections; ${machine()}`,
+    `${options.rounds} rounds of ${options.seconds} s, ${options.starts} starts, ${options.connections} connections; ${machine()}`,
     ...(options.isQuick ? ['A smoke run: its figures mean nothing.'] : []),
     ...(isCalm(figures) ? [] : ['The machine was not calm: see a_a_control. Do not quote this run.']),
   ]
