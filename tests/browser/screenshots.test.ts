@@ -1,0 +1,96 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, it } from '@jest/globals'
+import type { BrowserContextOptions, Page } from 'playwright-core'
+import { logIn, useDemo } from './support.ts'
+
+/**
+ * The pictures of the README, so that they show what there is. They are written with `npm run screenshots` only; in every
+ * other run the same pages are opened and have to be whole.
+ */
+const folder = join(import.meta.dirname, '../../docs/images')
+const writes = process.env['TH_SCREENSHOTS'] === '1'
+const viewport = { width: 1180, height: 820 }
+
+const bed = useDemo()
+
+async function open(path: string, options: BrowserContextOptions = {}): Promise<Page> {
+  const context = await bed.newContext({
+    viewport,
+    deviceScaleFactor: 1,
+    locale: 'en-GB',
+    colorScheme: 'light',
+    reducedMotion: 'reduce',
+    ...options,
+  })
+  const page = await context.newPage()
+  await page.goto(bed.demo.url + path)
+  return page
+}
+
+interface Picture {
+  readonly width: number
+  readonly height: number
+  /** Width of the page: more than the picture's when something is cut off at the side. */
+  readonly pageWidth: number
+}
+
+async function take(page: Page, name: string): Promise<Picture> {
+  await page.evaluate(() => document.fonts.ready)
+  // Neither focus nor hover belong into a picture.
+  await page.evaluate(() => {
+    if (document.activeElement instanceof HTMLElement) document.activeElement.blur()
+    scrollTo(0, 0)
+  })
+  await page.mouse.move(0, 0)
+  const picture = await page.screenshot({ animations: 'disabled', caret: 'hide' })
+  if (writes) {
+    await mkdir(folder, { recursive: true })
+    await writeFile(join(folder, `${name}.png`), picture)
+  }
+  return {
+    width: picture.readUInt32BE(16),
+    height: picture.readUInt32BE(20),
+    pageWidth: await page.evaluate(() => document.documentElement.scrollWidth),
+  }
+}
+
+const whole: Picture = { ...viewport, pageWidth: viewport.width }
+
+it('the welcome page', async () => {
+  const page = await open('/')
+  await page.getByTestId('welcome').waitFor()
+  expect(await take(page, 'signed-out')).toEqual(whole)
+})
+
+it.each(['light', 'dark'] as const)('the overview, in %s', async (colorScheme) => {
+  const page = await open('/', { colorScheme })
+  await logIn(page)
+  await page.getByTestId('claims').getByText('demo@example.com').waitFor()
+  expect(await take(page, colorScheme === 'light' ? 'signed-in' : 'signed-in-dark')).toEqual(whole)
+})
+
+it('orders', async () => {
+  const page = await open('/')
+  await logIn(page)
+  await page.getByTestId('nav-orders').click()
+  for (const [item, quantity] of [
+    ['Sealing wax, red', '3'],
+    ['Rag paper, 120 g', '500'],
+    ['Iron gall ink', '2'],
+  ] as const) {
+    await page.getByTestId('order-item').fill(item)
+    await page.getByTestId('order-quantity').fill(quantity)
+    await page.getByTestId('order-submit').click()
+    await page.getByTestId('order').filter({ hasText: item }).waitFor()
+  }
+  expect(await take(page, 'orders')).toEqual(whole)
+})
+
+it('what JavaScript can see', async () => {
+  const page = await open('/')
+  await logIn(page)
+  await page.getByTestId('nav-inspect').click()
+  await page.locator('[data-testid=inspect-result][data-tokens="0"]').waitFor()
+  expect(await take(page, 'inspect')).toEqual(whole)
+})
