@@ -44,6 +44,7 @@ describe('a login', () => {
     await page.reload()
     await page.getByTestId('logout').waitFor()
     await callApi(page)
+    expect(bed.demo.lastBearer()).toBe(bed.demo.authorizationServer.issued.at(-1)?.accessToken)
   })
 
   it('returns to the page that it was started from', async () => {

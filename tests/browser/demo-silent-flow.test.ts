@@ -40,8 +40,8 @@ function token(parameters: Record<string, string>, headers: Record<string, strin
   })
 }
 
-async function errorOf(answer: Response): Promise<{ status: number; error: unknown }> {
-  return { status: answer.status, error: ((await answer.json()) as { error?: unknown }).error }
+async function errorOf(answer: Response): Promise<{ status: number; error: string | undefined }> {
+  return { status: answer.status, error: ((await answer.json()) as { error?: string }).error }
 }
 
 /** The codes that reached the callback page, as a thief of access logs sees them. */
@@ -95,7 +95,7 @@ describe('a silent flow without the client’s credentials fails', () => {
       }
     })
     expect(seen).toBe('cut off')
-    expect(await (await popup).evaluate(() => window.opener)).toBeNull()
+    expect(await (await popup).evaluate(() => window.opener === null)).toBe(true)
     expect(await sidOf(page)).toBe(before.sid)
     expect(bed.demo.authorizationServer.issued.length).toBe(before.tokens)
 
@@ -106,11 +106,8 @@ describe('a silent flow without the client’s credentials fails', () => {
       error: 'invalid_client',
     })
     const guessed = `Basic ${Buffer.from(`${clientId}:`).toString('base64')}`
-    expect(await errorOf(await token({ code, code_verifier: codeVerifier }, { authorization: guessed }))).toMatchObject(
-      {
-        error: expect.stringMatching(/^invalid_(?:client|request)$/),
-      },
-    )
+    const refused = await errorOf(await token({ code, code_verifier: codeVerifier }, { authorization: guessed }))
+    expect(refused.error).toMatch(/^invalid_(?:client|request)$/)
     expect(bed.demo.authorizationServer.issued.length).toBe(before.tokens)
   })
 

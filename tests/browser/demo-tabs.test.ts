@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import type { Page } from 'playwright-core'
 import { until } from '../support/until.ts'
-import { callApi, logOut, useDemo } from './support.ts'
+import { callApi, logIn, logOut, useDemo } from './support.ts'
 
 const lifetimeSeconds = 120
 const bed = useDemo({ accessTokenLifetimeSeconds: lifetimeSeconds })
@@ -78,11 +78,9 @@ describe('several tabs', () => {
     const first = await bed.open()
     const second = await bed.open('/orders', first.context())
     await second.getByTestId('orders-login').waitFor()
-    await first.getByTestId('login').click()
-    await first.locator('input[name=login]').fill('demo')
-    await first.locator('input[name=password]').fill('demo')
-    await first.getByRole('button', { name: 'Sign in' }).click()
+    await logIn(first)
     await second.getByTestId('orders-reload').waitFor()
+    expect(await second.getByTestId('user').textContent()).toBe('Demo User')
   })
 
   it('keep one session when a second login replaces the first', async () => {

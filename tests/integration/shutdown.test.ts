@@ -97,7 +97,7 @@ describe('readiness', () => {
     const running = await site.start()
     const ready = async (): Promise<unknown[]> => {
       const answer = await fetch(`${running.adminUrl}/readyz`)
-      return [answer.status, await answer.json()]
+      return [answer.status, (await answer.json()) as unknown]
     }
     await until('the first attempt', async () => JSON.stringify(await ready()).includes('"unavailable"'))
     expect(await ready()).toMatchObject([503, { ready: false, authorization_server: 'unavailable' }])
