@@ -1,6 +1,6 @@
 import type { Response } from 'express'
 import { epochSeconds, type Clock } from '@token-handler/shared'
-import type { IdCookieClaims, RefreshCookieClaims } from './session-cookies.ts'
+import type { IdCookieClaims, RefreshCookieClaims } from './session-claims.ts'
 
 /**
  * Answers with JSON. Written by hand: the SPA's library reads errors only when the content type is exactly

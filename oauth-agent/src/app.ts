@@ -16,6 +16,7 @@ import {
 import { createAuthorizationServer } from './authorization-server.ts'
 import { createBackground } from './background.ts'
 import { answerErrors, correlate } from './errors.ts'
+import { createCodeRedemption } from './code-redemption.ts'
 import { loginEnd } from './login-end.ts'
 import { loginStart } from './login-start.ts'
 import { logout, logoutContinue } from './logout.ts'
@@ -87,7 +88,8 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
     issuer: options.authorizationServer.issuer,
     idleSeconds: options.session.idleSeconds,
   })
-  const wired = { ...parts, sessions, protocol }
+  const redeemCode = createCodeRedemption({ ...parts, sessions })
+  const wired = { ...parts, sessions, protocol, redeemCode }
 
   const base = options.basePath === '/' ? '' : options.basePath
   const body = readBody(ordinaryBodyBytes)

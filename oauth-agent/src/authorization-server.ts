@@ -2,58 +2,16 @@ import { importJWK, importPKCS8, type JWK } from 'jose'
 import * as oidc from 'openid-client'
 import { describeError, epochSeconds, TokenHandlerError, type Clock, type Logger } from '@token-handler/shared'
 import type { Background } from './background.ts'
-import { boundedFetch, UnansweredError, type BoundedAnswer } from './bounded-fetch.ts'
+import { boundedFetch } from './bounded-fetch.ts'
 import { createDiscovery } from './discovery.ts'
-import {
-  idTokenProblem,
-  isAuthenticatedAsWanted,
-  protectedHeader,
-  unverifiedPayload,
-  type IdTokenClaims,
-  type WantedAuthentication,
-} from './id-token.ts'
+import { isAuthenticatedAsWanted, type IdTokenContext, type WantedAuthentication } from './id-token.ts'
 import { isLoopbackIssuer } from './metadata.ts'
 import type { AuthorizationServerOptions, ClientAuthentication } from './options.ts'
+import { recordedFetch, refusalOf, toResponse, type Transcript } from './recorded-call.ts'
+import { isOfSession, refreshFailure, type RefreshAnswer, type RefreshedSession } from './refresh-answer.ts'
+import { createRevocation, type TokenTypeHint } from './revocation.ts'
 import { createSigningKeys, type JwkSet } from './signing-keys.ts'
-import { oauthErrorOf, parseTokenAnswer, withoutIdToken, type TokenAnswer } from './token-answer.ts'
-
-/** Tokens of one token answer, verified as far as they can be. */
-export interface Tokens {
-  readonly accessToken: string
-  readonly refreshToken: string | undefined
-  readonly idToken: { readonly raw: string; readonly claims: IdTokenClaims } | undefined
-  /** `undefined`: the server did not say. */
-  readonly expiresInSeconds: number | undefined
-  /** Granted scope; `undefined` means as asked for (RFC 6749 section 5.1). */
-  readonly scope: string | undefined
-}
-
-/** Whose session is refreshed; a refreshed ID token must say the same (OpenID Connect Core section 12.2). */
-export interface RefreshedSession {
-  readonly refreshToken: string
-  readonly subject: string
-  /** Whether a nonce is the login's; a refreshed ID token need not carry one. */
-  readonly isNonce: (nonce: unknown) => boolean
-  readonly parameters: URLSearchParams
-}
-
-/** What became of a refresh request; rows 4 to 8 of docs/sessions.md. */
-export type RefreshAnswer =
-  | { readonly outcome: 'granted'; readonly tokens: Tokens }
-  /** Row 5: surely not processed. */
-  | { readonly outcome: 'not_processed'; readonly retryAfterSeconds: number | undefined }
-  /** Row 6: nobody knows. */
-  | { readonly outcome: 'unknown' }
-  /** Row 8: `invalid_grant`. */
-  | { readonly outcome: 'refused' }
-  /** Row 13: the answer is about somebody else, or not to be trusted. */
-  | { readonly outcome: 'not_this_session'; readonly revoke: IssuedTokens }
-
-/** What must be revoked when an answer is not used. */
-export interface IssuedTokens {
-  readonly accessToken?: string | undefined
-  readonly refreshToken?: string | undefined
-}
+import { verifyTokens, type IssuedTokens, type LoginTokens, type Tokens } from './tokens.ts'
 
 export interface PendingAuthorization extends WantedAuthentication {
   readonly state: string
@@ -78,17 +36,13 @@ export interface AuthorizationServer {
    * Redeems the code, once, and verifies the ID token. When anything after the redemption fails, the tokens are revoked.
    * @throws TokenHandlerError `authorization_error`, `authentication_too_weak`, `authorization_server_error`
    */
-  exchangeCode(code: string, iss: string | undefined, pending: PendingAuthorization): Promise<Tokens & LoginIdToken>
+  exchangeCode(code: string, iss: string | undefined, pending: PendingAuthorization): Promise<LoginTokens>
   refresh(session: RefreshedSession): Promise<RefreshAnswer>
   /** Revokes in the background (RFC 7009), the refresh token first; tries again while the server is away. */
   revoke(tokens: IssuedTokens): void
   /** End-session URL (OpenID Connect RP-Initiated Logout section 2), if the server is known to have one. */
   endSessionUrl(parameters: Readonly<Record<string, string>>): string | undefined
   close(): void
-}
-
-export interface LoginIdToken {
-  readonly idToken: { readonly raw: string; readonly claims: IdTokenClaims }
 }
 
 export interface AuthorizationServerDeps {
@@ -98,16 +52,8 @@ export interface AuthorizationServerDeps {
   readonly logger: Logger
 }
 
-/** What one call was seen to do, whatever the library makes of it. */
-interface Transcript {
-  answer?: BoundedAnswer
-  tokens?: TokenAnswer
-  failure?: UnansweredError
-}
-
 /** Discovery and keys are small and asked for while somebody waits. */
 const longestLookupSeconds = 10
-const revocationAttempts = 6
 
 export function createAuthorizationServer(deps: AuthorizationServerDeps): AuthorizationServer {
   const { options, background, clock, logger } = deps
@@ -162,7 +108,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
    * A configuration of the library for one call, so that this call's answers can be read before and beside it. What must
    * not be left to metadata is overwritten in it.
    */
-  async function prepare(transcript: Transcript, isRefresh = false): Promise<oidc.Configuration> {
+  async function prepare(transcript: Transcript, isIdTokenOptional = false): Promise<oidc.Configuration> {
     const server = await metadata()
     authentication ??= clientAuthentication(options.clientAuthentication)
     const configuration = new oidc.Configuration(
@@ -182,82 +128,44 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
     if (allowHttp) oidc.allowInsecureRequests(configuration)
     oidc.enableNonRepudiationChecks(configuration)
     configuration.timeout = options.timeoutSeconds
-    configuration[oidc.customFetch] = async (url, init) => {
-      if (url === server.jwks_uri) {
-        return toResponse(jsonAnswer(JSON.stringify(await signingKeys.for(keyIdOf(transcript.tokens)))))
-      }
-      return recordedFetch(url, init as RequestInit, transcript, isRefresh)
-    }
+    const fetch = recordedFetch({
+      transcript,
+      redirectUri: options.redirectUri,
+      jwksUri: server.jwks_uri,
+      signingKeys,
+      isIdTokenOptional,
+      logger,
+    })
+    configuration[oidc.customFetch] = (url, init) => fetch(url, init as RequestInit)
     return configuration
   }
 
-  async function recordedFetch(
-    url: string,
-    init: RequestInit,
-    transcript: Transcript,
-    isRefresh: boolean,
-  ): Promise<Response> {
-    const { body } = init
-    // The library takes redirect_uri from the URL that it is handed, normalised and without its query.
-    if (body instanceof URLSearchParams && body.has('redirect_uri')) body.set('redirect_uri', options.redirectUri)
+  /** The tokens that a call brought, after the library accepted them. */
+  function tokensOf(
+    { tokens }: Transcript,
+    result: oidc.TokenEndpointResponse & oidc.TokenEndpointResponseHelpers,
+  ): Tokens {
+    if (tokens === undefined || result.token_type !== 'bearer') throw new Error('not a bearer token')
+    const { clientId, clockSkewSeconds } = options
+    const context: IdTokenContext = { clientId, clockSkewSeconds, now: epochSeconds(clock) }
+    return verifyTokens(tokens, result.claims(), context)
+  }
+
+  async function revokeOnce(token: string, hint: TokenTypeHint): Promise<boolean> {
+    const transcript: Transcript = {}
     try {
-      transcript.answer = await boundedFetch(url, init)
+      const server = await discovery.current()
+      if (server.revocation_endpoint === undefined) return true
+      await oidc.tokenRevocation(await prepare(transcript), token, { token_type_hint: hint })
+      return true
     } catch (error) {
-      if (error instanceof UnansweredError) transcript.failure = error
-      throw error
+      logger.warn({ event: 'revocation_failed', hint, error: describeError(error) }, 'A token was not revoked.')
+      // A client error will be the same next time (RFC 7009 section 2.2.1).
+      const status = transcript.answer?.status ?? 500
+      return status < 500 && status !== 429
     }
-    if (transcript.answer.status !== 200) return toResponse(transcript.answer)
-    let tokens = parseTokenAnswer(transcript.answer.text)
-    if (tokens === undefined) return toResponse(transcript.answer)
-    // Keys that cannot be had for a moment are no reason to lose a session; who it is about is checked all the same.
-    if (isRefresh && tokens.idToken !== undefined && !(await signingKeys.canServe(keyIdOf(tokens)))) {
-      logger.warn({ event: 'signing_keys_unavailable' }, 'The refreshed ID token is left aside.')
-      transcript.tokens = tokens
-      tokens = withoutIdToken(tokens)
-    } else transcript.tokens = tokens
-    return toResponse({ ...transcript.answer, text: tokens.text })
   }
-
-  function verified(answer: TokenAnswer, claims: Readonly<Record<string, unknown>> | undefined): Tokens {
-    const { accessToken, refreshToken, idToken: raw, expiresInSeconds, scope } = answer
-    if (accessToken === undefined) throw new Error('the access token has characters that no header can carry')
-    if (raw === undefined || claims === undefined) {
-      return { accessToken, refreshToken, idToken: undefined, expiresInSeconds, scope }
-    }
-    const problem = idTokenProblem({
-      idToken: raw,
-      claims,
-      accessToken,
-      clientId: options.clientId,
-      now: epochSeconds(clock),
-      clockSkewSeconds: options.clockSkewSeconds,
-    })
-    if (problem !== undefined) throw new Error(`the ID token is refused: ${problem}`)
-    return { accessToken, refreshToken, idToken: { raw, claims: claims as IdTokenClaims }, expiresInSeconds, scope }
-  }
-
-  function revoke({ refreshToken, accessToken }: IssuedTokens): void {
-    if (refreshToken !== undefined) revokeOne(refreshToken, 'refresh_token')
-    if (accessToken !== undefined) revokeOne(accessToken, 'access_token')
-  }
-
-  function revokeOne(token: string, hint: 'refresh_token' | 'access_token'): void {
-    async function attempt(): Promise<boolean> {
-      const transcript: Transcript = {}
-      try {
-        const server = await discovery.current()
-        if (server.revocation_endpoint === undefined) return true
-        await oidc.tokenRevocation(await prepare(transcript), token, { token_type_hint: hint })
-        return true
-      } catch (error) {
-        logger.warn({ event: 'revocation_failed', hint, error: describeError(error) }, 'A token was not revoked.')
-        // A client error will be the same next time (RFC 7009 section 2.2.1).
-        const status = transcript.answer?.status ?? 500
-        return status < 500 && status !== 429
-      }
-    }
-    background.persist(`revocation of a ${hint}`, attempt, { attempts: revocationAttempts })
-  }
+  const revoke = createRevocation(background, revokeOnce)
 
   function serverError(cause: unknown, detail: string): TokenHandlerError {
     return new TokenHandlerError('authorization_server_error', { cause, detail })
@@ -313,8 +221,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
           },
           resourceParameters(options),
         )
-        if (result.token_type !== 'bearer' || transcript.tokens === undefined) throw new Error('not a bearer token')
-        const tokens = verified(transcript.tokens, result.claims())
+        const tokens = tokensOf(transcript, result)
         if (tokens.idToken === undefined) throw new Error('the ID token is missing')
         if (!isAuthenticatedAsWanted(tokens.idToken.claims, pending, options.clockSkewSeconds)) {
           throw new TokenHandlerError('authentication_too_weak')
@@ -331,7 +238,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
       }
     },
 
-    async refresh({ refreshToken, subject, isNonce, parameters }) {
+    async refresh(session) {
       const transcript: Transcript = {}
       let configuration: oidc.Configuration
       try {
@@ -340,24 +247,16 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
         logger.warn({ event: 'refresh_not_sent', error: describeError(error) }, 'The authorization server is away.')
         return { outcome: 'not_processed', retryAfterSeconds: undefined }
       }
-      const body = resourceParameters(options)
-      for (const [name, value] of parameters) body.append(name, value)
+      const parameters = resourceParameters(options)
+      for (const [name, value] of session.parameters) parameters.append(name, value)
       try {
-        const result = await oidc.refreshTokenGrant(configuration, refreshToken, body)
-        if (result.token_type !== 'bearer' || transcript.tokens === undefined) throw new Error('not a bearer token')
-        const tokens = verified(transcript.tokens, result.claims())
-        // An ID token that could not be verified for want of keys still has to name the same user.
-        const claims =
-          tokens.idToken?.claims ??
-          (transcript.tokens.idToken === undefined ? undefined : unverifiedPayload(transcript.tokens.idToken))
-        const isSame = (of: Readonly<Record<string, unknown>>): boolean =>
-          of['iss'] === options.issuer && of['sub'] === subject && isNonce(of['nonce'])
-        if (claims !== undefined && !isSame(claims)) {
-          return { outcome: 'not_this_session', revoke: transcript.tokens }
-        }
-        return { outcome: 'granted', tokens }
+        const result = await oidc.refreshTokenGrant(configuration, session.refreshToken, parameters)
+        const tokens = tokensOf(transcript, result)
+        return isOfSession(tokens, transcript, session, options.issuer)
+          ? { outcome: 'granted', tokens }
+          : { outcome: 'not_this_session', revoke: tokens }
       } catch (error) {
-        return refreshFailure(transcript, error)
+        return refreshFailure(transcript, error, logger)
       }
     },
 
@@ -375,51 +274,10 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
 
     close: () => discovery.close(),
   }
-
-  function refreshFailure({ answer, tokens, failure }: Transcript, error: unknown): RefreshAnswer {
-    const fields = { status: answer?.status, error: describeError(error) }
-    if (answer === undefined) {
-      logger.warn({ event: 'refresh_unanswered', ...fields }, 'The refresh got no answer.')
-      return failure?.isUnsent === true
-        ? { outcome: 'not_processed', retryAfterSeconds: undefined }
-        : { outcome: 'unknown' }
-    }
-    const oauthError = refusalOf({ answer })
-    if (oauthError === 'invalid_grant') return { outcome: 'refused' }
-    // A success whose content is not to be trusted: nothing of it is used (OpenID Connect Core section 12.2).
-    if (tokens?.accessToken !== undefined) {
-      logger.error({ event: 'refresh_answer_refused', ...fields }, 'The refreshed tokens are not trusted.')
-      return { outcome: 'not_this_session', revoke: tokens }
-    }
-    logger.warn({ event: 'refresh_failed', ...fields, oauthError }, 'The refresh failed.')
-    return answer.status === 429 || (oauthError !== undefined && (answer.status < 500 || answer.status === 503))
-      ? { outcome: 'not_processed', retryAfterSeconds: answer.retryAfterSeconds }
-      : { outcome: 'unknown' }
-  }
-}
-
-/** The OAuth error of an answer that is an error; a 200 that says `error` is garbage. */
-function refusalOf({ answer }: Transcript): string | undefined {
-  return answer !== undefined && answer.status >= 400 ? oauthErrorOf(answer.text) : undefined
-}
-
-function keyIdOf(tokens: TokenAnswer | undefined): string | undefined {
-  const kid = tokens?.idToken === undefined ? undefined : protectedHeader(tokens.idToken)?.['kid']
-  return typeof kid === 'string' ? kid : undefined
 }
 
 function resourceParameters({ resource }: AuthorizationServerOptions): URLSearchParams {
   return new URLSearchParams(resource.map((value) => ['resource', value]))
-}
-
-function jsonAnswer(text: string): BoundedAnswer {
-  return { status: 200, mediaType: 'application/json', retryAfterSeconds: undefined, text }
-}
-
-/** An answer for the library; of the headers it gets the media type, so that no challenge hides the OAuth error. */
-function toResponse({ status, mediaType, text }: BoundedAnswer): Response {
-  const hasBody = status >= 200 && ![204, 205, 304].includes(status)
-  return new Response(hasBody ? text : null, { status, headers: { 'content-type': mediaType } })
 }
 
 async function clientAuthentication(options: ClientAuthentication): Promise<oidc.ClientAuth> {

@@ -10,14 +10,19 @@ export interface IdTokenClaims {
   readonly [claim: string]: unknown
 }
 
-export interface IdTokenChecks {
-  readonly idToken: string
-  readonly claims: Readonly<Record<string, unknown>>
-  readonly accessToken: string
+/** What an ID token is judged by. */
+export interface IdTokenContext {
   readonly clientId: string
   /** Seconds since 1970. */
   readonly now: number
   readonly clockSkewSeconds: number
+}
+
+export interface IdTokenChecks extends IdTokenContext {
+  readonly idToken: string
+  readonly claims: Readonly<Record<string, unknown>>
+  /** The access token that came with it. */
+  readonly accessToken: string
 }
 
 /** An ID token is made when it is asked for; an older one is a replay. */

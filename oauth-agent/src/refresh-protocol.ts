@@ -1,15 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock, Judgement, Ledger, Logger } from '@token-handler/shared'
-import type { AuthorizationServer, IssuedTokens, Tokens } from './authorization-server.ts'
+import type { AuthorizationServer } from './authorization-server.ts'
 import type { Background } from './background.ts'
-import {
-  identityOf,
-  nonceHash,
-  type Generation,
-  type RefreshCookieClaims,
-  type SessionCookies,
-} from './session-cookies.ts'
+import { identityOf, nonceHash, type Generation, type RefreshCookieClaims } from './session-claims.ts'
+import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
+import type { IssuedTokens, Tokens } from './tokens.ts'
 
 /** What a browser that shows a generation gets. The rows are those of docs/sessions.md. */
 export type RefreshOutcome =

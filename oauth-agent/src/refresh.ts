@@ -4,7 +4,8 @@ import { addCookies, sendJson, sessionTimes } from './answers.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import { allowedParameters, parametersOf } from './parameters.ts'
 import type { RefreshProtocol } from './refresh-protocol.ts'
-import type { RefreshCookieClaims, SessionCookies } from './session-cookies.ts'
+import type { RefreshCookieClaims } from './session-claims.ts'
+import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
 
 /** Parameters of a token request that are never the SPA's. */

@@ -16,13 +16,8 @@ import type { LiveSession } from './answers.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { Background } from './background.ts'
 import type { OAuthAgentOptions } from './options.ts'
-import {
-  identityOf,
-  type Generation,
-  type IdCookieClaims,
-  type RefreshCookieClaims,
-  type SessionCookies,
-} from './session-cookies.ts'
+import { identityOf, type Generation, type IdCookieClaims, type RefreshCookieClaims } from './session-claims.ts'
+import type { SessionCookies } from './session-cookies.ts'
 
 /** A browser's session as its cookies show it, before the ledger was asked. */
 export interface ShownSession {
@@ -51,6 +46,9 @@ export interface Sessions {
   openSuccessors(claims: RefreshCookieClaims, blobs: readonly string[]): Generation | undefined
   /** Seals a generation for the holder of the one before it. */
   park(claims: RefreshCookieClaims, next: Generation): string
+  /** A generation as text that is to be sealed again: it opens to who has the keys of the cookies in it. */
+  serialize(generation: Generation): string
+  deserialize(text: string): Generation | undefined
   /**
    * A session that was ended from elsewhere left its refresh token in the browser's cookie: the first agent to see it
    * revokes it, so that none that anyone can open stays alive.
@@ -168,15 +166,22 @@ export function createSessions(deps: SessionsDeps): Sessions {
     if (!(await attempt())) background.persist('end of a session', attempt)
   }
 
+  const serialize = ({ refresh, access, id }: Generation): string => JSON.stringify({ refresh, access, id })
+
+  function deserialize(text: string): Generation | undefined {
+    const { refresh, access, id } = JSON.parse(text) as Omit<Generation, 'claims'>
+    const claims = cookies.openRefresh(refresh)
+    return claims === undefined ? undefined : { claims, refresh, access, id }
+  }
+
   function openSuccessors(claims: RefreshCookieClaims, blobs: readonly string[]): Generation | undefined {
     let newest: Generation | undefined
     for (const blob of blobs) {
       const text = openUnder(keyOf(newest?.claims ?? claims), blob)
       if (text === undefined) return undefined
-      const { refresh, access, id } = JSON.parse(text) as Omit<Generation, 'claims'>
-      const opened = cookies.openRefresh(refresh)
-      if (opened === undefined || opened.sid !== claims.sid) return undefined
-      newest = { claims: opened, refresh, access, id: id ?? newest?.id }
+      const next = deserialize(text)
+      if (next === undefined || next.claims.sid !== claims.sid) return undefined
+      newest = { ...next, id: next.id ?? newest?.id }
     }
     return newest
   }
@@ -196,7 +201,9 @@ export function createSessions(deps: SessionsDeps): Sessions {
       return judged(session, await ledger.show(shown(session.claims, 'look', false)))
     },
 
-    park: (claims, { refresh, access, id }) => sealUnder(keyOf(claims), JSON.stringify({ refresh, access, id })),
+    serialize,
+    deserialize,
+    park: (claims, next) => sealUnder(keyOf(claims), serialize(next)),
 
     async newestRefreshToken(claims) {
       const judgement = await ledger.show(shown(claims, 'look', false))

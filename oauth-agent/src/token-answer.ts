@@ -48,10 +48,10 @@ export function oauthErrorOf(text: string): string | undefined {
   return typeof error === 'string' && /^[\x20-\x21\x23-\x5B\x5D-\x7E]{1,60}$/.test(error) ? error : undefined
 }
 
-/** The answer without its ID token, for when the keys to verify it cannot be had. */
-export function withoutIdToken({ text, ...answer }: TokenAnswer): TokenAnswer {
+/** The text for the library without the ID token, for when the keys to verify it cannot be had. */
+export function withoutIdToken({ text }: TokenAnswer): string {
   const { id_token: _, ...members } = JSON.parse(text) as Record<string, unknown>
-  return { ...answer, idToken: undefined, text: JSON.stringify(members) }
+  return JSON.stringify(members)
 }
 
 function jsonObject(text: string): Readonly<Record<string, unknown>> | undefined {

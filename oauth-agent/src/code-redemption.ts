@@ -1,0 +1,167 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  openUnder,
+  readSids,
+  sealUnder,
+  TokenHandlerError,
+  type CookieNames,
+  type Ledger,
+  type Logger,
+} from '@token-handler/shared'
+import type { AuthorizationServer } from './authorization-server.ts'
+import type { Background } from './background.ts'
+import type { OAuthAgentOptions } from './options.ts'
+import type { PendingLogin } from './pending-login.ts'
+import { identityOf, type Generation } from './session-claims.ts'
+import type { SessionCookies } from './session-cookies.ts'
+import type { Sessions } from './sessions.ts'
+
+/** An authorization response that belongs to a pending login of this browser. */
+export interface Redemption {
+  readonly pending: PendingLogin
+  readonly code: string
+  readonly iss: string | undefined
+  /** Cookie header of the browser, for the session that the new one replaces. */
+  readonly cookieHeader: string | undefined
+}
+
+/** What a login comes to: generation 0, or the newest one when a repeated login end comes late. */
+export type RedemptionOutcome =
+  | { readonly state: 'session'; readonly generation: Generation; readonly idleSecondsLeft: number | undefined }
+  /** The code was redeemed before, and the result is not to be had any more. */
+  | { readonly state: 'used' }
+
+export interface CodeRedemptionDeps {
+  readonly options: OAuthAgentOptions
+  readonly names: CookieNames
+  readonly authorizationServer: Pick<AuthorizationServer, 'exchangeCode' | 'revoke'>
+  readonly sessions: Sessions
+  readonly cookies: Pick<SessionCookies, 'seal'>
+  readonly ledger: Ledger
+  readonly background: Background
+  readonly logger: Logger
+}
+
+const pollMs = 250
+const longestPollMs = 8_000
+
+/**
+ * Redeems every code once, however often and on whatever replica the login end is posted (RFC 6749 section 4.1.2): all
+ * posts get the same session.
+ * @returns a function that throws TokenHandlerError: those of the exchange, `token_too_large`, `session_ended`,
+ * `store_unavailable`, `login_pending`.
+ */
+export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Redemption) => Promise<RedemptionOutcome> {
+  const { options, names, authorizationServer, sessions, cookies, ledger, background, logger } = deps
+  const { absoluteSeconds, idleSeconds } = options.session
+  const { issuer } = options.authorizationServer
+  const running = new Map<string, Promise<RedemptionOutcome>>()
+
+  async function claim(redemption: Redemption): Promise<RedemptionOutcome> {
+    const { pending } = redemption
+    for (let waitedMs = 0; ; waitedMs += pollMs) {
+      const claimed = await ledger.claimLogin(pending.id)
+      switch (claimed.state) {
+        case 'claimed':
+          return perform(redemption)
+        case 'settled':
+          return repeat(pending, claimed.outcome)
+        case 'used':
+          return { state: 'used' }
+        case 'unknown':
+          throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
+        case 'pending':
+          if (waitedMs >= longestPollMs) throw new TokenHandlerError('login_pending', { retryAfterSeconds: 2 })
+          await sleep(pollMs, undefined, { ref: false })
+      }
+    }
+  }
+
+  async function perform(redemption: Redemption): Promise<RedemptionOutcome> {
+    const { pending, cookieHeader } = redemption
+    let outcome: string | undefined
+    try {
+      const generation = await redeem(redemption)
+      outcome = sealUnder(pending.key, sessions.serialize(generation))
+      background.follow('end of replaced sessions', endReplaced(cookieHeader))
+      return { state: 'session', generation, idleSecondsLeft: idleSeconds }
+    } finally {
+      await ledger.settleLogin(pending.id, outcome)
+    }
+  }
+
+  /** The record is written before the code is redeemed, so that no session exists that the ledger does not know (row 1). */
+  async function redeem({ pending, code, iss }: Redemption): Promise<Generation> {
+    const sid = randomBytes(16).toString('base64url')
+    const begun = await ledger.begin(sid, { absoluteSeconds, idleSeconds })
+    if (begun.state === 'unknown') throw new TokenHandlerError('store_unavailable')
+    try {
+      const tokens = await authorizationServer.exchangeCode(code, iss, pending)
+      try {
+        const requestedScope = pending.scope ?? options.authorizationServer.scope
+        const { startedAt } = begun
+        const sealed = cookies.seal({ sid, startedAt, tokens, nonce: pending.nonce, requestedScope })
+        if (!sealed.fits) {
+          logger.error({ event: 'token_too_large', size: sealed.size }, 'The tokens do not fit into cookies.')
+          throw new TokenHandlerError('token_too_large', { detail: `Over budget: ${sealed.size}.` })
+        }
+        await complete(sealed.generation)
+        return sealed.generation
+      } catch (error) {
+        authorizationServer.revoke(tokens)
+        throw error
+      }
+    } catch (error) {
+      await ledger.discard(sid)
+      throw error
+    }
+  }
+
+  async function complete({ claims }: Generation): Promise<void> {
+    const identity = identityOf(claims, issuer)
+    const completed = await ledger.complete(identity)
+    if (completed.state === 'ended') throw new TokenHandlerError('session_ended')
+    if (completed.state !== 'live') throw new TokenHandlerError('store_unavailable')
+    const fields = { event: 'session_started', security: true, subject: identity.subjectHash }
+    logger.info(fields, 'Somebody logged in.')
+  }
+
+  /** A repeated login end gets what the first one got, as far as the session still stands there. */
+  async function repeat({ key }: PendingLogin, sealedOutcome: string): Promise<RedemptionOutcome> {
+    const text = openUnder(key, sealedOutcome)
+    const generation = text === undefined ? undefined : sessions.deserialize(text)
+    if (generation === undefined) return { state: 'used' }
+    const judgement = await ledger.show(sessions.shown(generation.claims, 'look', false))
+    if (judgement.state === 'unknown') throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
+    if (judgement.state === 'current') {
+      return { state: 'session', generation, idleSecondsLeft: judgement.idleSecondsLeft }
+    }
+    const newest =
+      judgement.state === 'successors' ? sessions.openSuccessors(generation.claims, judgement.blobs) : undefined
+    if (newest === undefined) return { state: 'used' }
+    return { state: 'session', generation: { ...newest, id: newest.id ?? generation.id }, idleSecondsLeft: undefined }
+  }
+
+  /** The session that this browser had ends softly: its refresh token goes, its access cookie runs out. */
+  async function endReplaced(cookieHeader: string | undefined): Promise<void> {
+    const shown = sessions.open(cookieHeader)
+    if (shown !== undefined && 'claims' in shown) {
+      const refreshToken = await sessions.newestRefreshToken(shown.claims)
+      if (refreshToken !== undefined) authorizationServer.revoke({ refreshToken })
+    }
+    for (const sid of readSids(cookieHeader, names)) await sessions.end(sid, 'replaced', false)
+  }
+
+  return (redemption) => {
+    const { id } = redemption.pending
+    let outcome = running.get(id)
+    if (outcome === undefined) {
+      outcome = claim(redemption).finally(() => running.delete(id))
+      running.set(id, outcome)
+      // A browser that hangs up does not stop the exchange; a stop waits for it.
+      background.follow('login', Promise.allSettled([outcome]))
+    }
+    return outcome
+  }
+}

@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto'
+import { identityHash, type SessionClaims, type SessionIdentity } from '@token-handler/shared'
+
+/**
+ * What the refresh cookie holds: the facts of the session, and what makes this generation of it. Its `exp` is the absolute
+ * deadline of the session.
+ */
+export interface RefreshCookieClaims extends SessionClaims {
+  /** Generation; counts the refreshes. */
+  readonly g: number
+  /** The refresh token, if the authorization server gave one. */
+  readonly rt?: string
+  /** 256-bit key that opens the parked cookies of the next generation. */
+  readonly k: string
+  /** Seconds since 1970: end of the access cookie. */
+  readonly ate: number
+  /** Seconds: how long the access cookie lived when it was made. */
+  readonly atl: number
+  /** Lengths of the access and ID cookies' values in force; 0 is none. */
+  readonly len: readonly [access: number, id: number]
+  /** Start of the session, milliseconds on the ledger's clock. */
+  readonly sst: number
+  /** Subject, as the ID token names it. */
+  readonly sub: string
+  /** Hash of the issuer and the authorization server's session id. */
+  readonly asid?: string
+  /** Hash of the login's nonce. */
+  readonly nh: string
+  /** Granted scope; absent when nobody knows. */
+  readonly scope?: string
+  readonly acr?: string
+  readonly auth_time?: number
+  /** ID-token claims that route policies name. */
+  readonly claims?: Readonly<Record<string, unknown>>
+}
+
+/** What stays the same, or is replaced as a whole, from generation to generation. */
+export type SessionFacts = Omit<RefreshCookieClaims, 'len' | 'ate' | 'atl' | 'k'>
+
+/** What the ID cookie holds. Its `exp` is the absolute deadline too. */
+export interface IdCookieClaims extends SessionClaims {
+  readonly claims: Readonly<Record<string, unknown>>
+  /** The ID token itself, only for `logout.idTokenHint`. */
+  readonly idt?: string
+}
+
+/** The sealed cookies of one generation, as they are sent, or parked for somebody who missed them. */
+export interface Generation {
+  readonly claims: RefreshCookieClaims
+  readonly refresh: string
+  /** Absent when the access token is too large for the budgets. */
+  readonly access?: string | undefined
+  /** Absent when the ID cookie of the generation before is still right. */
+  readonly id?: string | undefined
+}
+
+/** The facts that rules are judged by. */
+export function identityOf({ sid, sst, sub, asid }: RefreshCookieClaims, issuer: string): SessionIdentity {
+  return { sid, startedAt: sst, subjectHash: identityHash(issuer, sub), asSessionHash: asid }
+}
+
+/** 96 bits that tell one nonce from another. */
+export function nonceHash(nonce: string): string {
+  return createHash('sha256').update(nonce).digest('base64url').slice(0, 16)
+}
+
+/** The wanted claims that are there, or `undefined` when none is. */
+export function pickClaims(
+  claims: Readonly<Record<string, unknown>>,
+  wanted: readonly string[],
+): Readonly<Record<string, unknown>> | undefined {
+  const found = wanted.filter((name) => Object.hasOwn(claims, name)).map((name) => [name, claims[name]] as const)
+  return found.length === 0 ? undefined : Object.fromEntries(found)
+}
