@@ -38,7 +38,7 @@ export interface OAuthAgentDeps {
 }
 
 export interface Readiness {
-  /** Whether logins can work: the authorization server's metadata were read at least once. */
+  /** Whether logins can work: the authorization server's metadata were read at least once, and the client's key is one. */
   readonly ready: boolean
   /** How the last look at the metadata went; `unknown` before the first one. */
   readonly authorizationServer: 'ok' | 'unavailable' | 'unknown'
@@ -120,7 +120,7 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
 
   return {
     handler: mount(app, base),
-    ready: () => ({ ready: authorizationServer.isKnown(), authorizationServer: authorizationServer.state() }),
+    ready: () => ({ ready: authorizationServer.isUsable(), authorizationServer: authorizationServer.state() }),
     start: () => authorizationServer.start(),
     async close() {
       authorizationServer.close()

@@ -1,6 +1,13 @@
 import { importJWK, importPKCS8, type JWK } from 'jose'
 import * as oidc from 'openid-client'
-import { describeError, epochSeconds, TokenHandlerError, type Clock, type Logger } from '@token-handler/shared'
+import {
+  describeError,
+  epochSeconds,
+  systemClock,
+  TokenHandlerError,
+  type Clock,
+  type Logger,
+} from '@token-handler/shared'
 import type { Background } from './background.ts'
 import { boundedFetch } from './bounded-fetch.ts'
 import { createDiscovery } from './discovery.ts'
@@ -24,8 +31,8 @@ export interface AuthorizationServer {
   /** Starts discovery, which goes on until it succeeds. */
   start(): void
   state(): 'ok' | 'unavailable' | 'unknown'
-  /** Whether metadata are at hand. */
-  isKnown(): boolean
+  /** Whether metadata are at hand, and the client's key can be used. */
+  isUsable(): boolean
   /** URL of an authorization request; pushed first (RFC 9126) as configured. @throws TokenHandlerError `authorization_server_error` */
   authorizationUrl(parameters: URLSearchParams): Promise<string>
   /** Code challenge of a code verifier (S256, RFC 7636 section 4.2). */
@@ -60,7 +67,12 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
   const issuer = new URL(options.issuer)
   const allowHttp = isLoopbackIssuer(issuer)
   const lookupTimeoutSeconds = Math.min(longestLookupSeconds, options.timeoutSeconds)
-  let authentication: Promise<oidc.ClientAuth> | undefined
+  let isKeyBroken = false
+  const authentication = clientAuthentication(options.clientAuthentication)
+  authentication.catch((error: unknown) => {
+    isKeyBroken = true
+    logger.error({ event: 'client_key_unusable', error: describeError(error) }, 'The client cannot authenticate.')
+  })
 
   const discovery = createDiscovery<oidc.ServerMetadata>({
     issuer: options.issuer,
@@ -110,7 +122,6 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
    */
   async function prepare(transcript: Transcript, isIdTokenOptional = false): Promise<oidc.Configuration> {
     const server = await metadata()
-    authentication ??= clientAuthentication(options.clientAuthentication)
     const configuration = new oidc.Configuration(
       {
         ...server,
@@ -120,7 +131,8 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
       },
       options.clientId,
       {
-        [oidc.clockSkew]: Math.round((clock.now() - Date.now()) / 1000),
+        // The library goes by the system's clock.
+        [oidc.clockSkew]: epochSeconds(clock) - epochSeconds(systemClock),
         [oidc.clockTolerance]: options.clockSkewSeconds,
       },
       await authentication,
@@ -174,7 +186,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
   return {
     start: () => discovery.start(),
     state: () => discovery.state(),
-    isKnown: () => discovery.known() !== undefined,
+    isUsable: () => discovery.known() !== undefined && !isKeyBroken,
 
     async authorizationUrl(parameters) {
       const transcript: Transcript = {}

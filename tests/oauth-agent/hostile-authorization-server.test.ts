@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { exportJWK, generateKeyPair } from 'jose'
 import { ScriptedAuthorizationServer, json, type Script } from '../support/scripted-authorization-server.ts'
 import { until } from '../support/until.ts'
-import { startAgent, type AgentAnswer } from './running-agent.ts'
+import type { AgentAnswer } from './running-agent.ts'
 import { startScripted, type Scripted } from './scripted.ts'
 
 let scripted: Scripted
@@ -381,39 +381,6 @@ describe('metadata', () => {
     expect(evil.calls).toEqual([])
     await evil.close()
   })
-})
-
-it('[B-TK-04] sends credentials with odd characters as the RFC says', async () => {
-  const { server } = scripted
-  const odd = 'a:b%c+d e ü&='
-  const agent = await startAgent({
-    issuer: server.issuer,
-    clientId: 'scripted-client',
-    clientAuthentication: { method: 'client_secret_basic', clientSecret: odd },
-    clock: scripted.clock,
-  })
-  Object.assign(server, { clientSecret: odd })
-  const browser = agent.browser()
-  const started = await browser.post('login/start')
-  const callback = server.authorize(String(started.json['authorization_url']))
-  expect((await browser.post('login/end', callback.searchParams)).status).toBe(200)
-  await agent.close()
-})
-
-it('[C-08] posts the secret where that is the registered method, and then sends no header', async () => {
-  const { server } = scripted
-  const agent = await startAgent({
-    issuer: server.issuer,
-    clientId: server.clientId,
-    clientAuthentication: { method: 'client_secret_post', clientSecret: server.clientSecret },
-    clock: scripted.clock,
-  })
-  const browser = agent.browser()
-  const started = await browser.post('login/start')
-  await browser.post('login/end', server.authorize(String(started.json['authorization_url'])).searchParams)
-  const call = server.calls.find(({ endpoint }) => endpoint === 'token')
-  expect([call?.authorization, call?.form.get('client_secret')]).toEqual([undefined, server.clientSecret])
-  await agent.close()
 })
 
 function tampered(

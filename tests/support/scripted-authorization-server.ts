@@ -67,6 +67,8 @@ export class ScriptedAuthorizationServer {
   /** Changes to every ID token. */
   idToken: IdTokenChanges = {}
   subject = 'subject-1'
+  /** Whoever asks is taken for the client. */
+  trustsEverybody = false
   /** Refresh tokens change at every use, and using an old one ends the grant. */
   isRotating = true
   readonly #clock: Clock
@@ -206,7 +208,8 @@ export class ScriptedAuthorizationServer {
       case 'token':
         break
     }
-    if (!this.#isClient(req.headers.authorization)) return json(401, { error: 'invalid_client' })
+    if (!this.trustsEverybody && !this.#isClient(req.headers.authorization))
+      return json(401, { error: 'invalid_client' })
     return form.get('grant_type') === 'refresh_token' ? this.#refresh(form) : this.#redeem(form)
   }
 
