@@ -376,6 +376,13 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
         expect(ledger.rules.endOf(session.identity)).toBeUndefined()
       })
 
+      it('[B-LO-08] hands what was parked to whoever ends it, once, so that the newest refresh token can be revoked', async () => {
+        await session.refreshTo(2)
+        const end = { sid: session.sid, reason: 'logout', keepSeconds: absoluteSeconds, withRule: true } as const
+        expect(await ledger.end({ ...end, generation: 0 })).toEqual({ state: 'ended', blobs: ['blob 1', 'blob 2'] })
+        expect(await ledger.end({ ...end, generation: 0 })).toEqual({ state: 'ended' })
+      })
+
       it('keeps its first reason', async () => {
         await session.end('replaced', false)
         await session.end('logout')

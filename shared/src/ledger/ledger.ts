@@ -52,8 +52,11 @@ export interface Ledger {
     lease: string,
   ): Promise<Unknown | Ended | Successors | Superseded | { readonly state: 'not_mine' }>
 
-  /** Row 13: writes the rule, then the record; nothing can bring the session back. */
-  end(session: EndedSession): Promise<Unknown | { readonly state: 'ended' }>
+  /**
+   * Row 13: writes rule and record; nothing can bring the session back. If the store cannot be asked, this process heeds
+   * the rule nevertheless, and the caller tries again.
+   */
+  end(session: EndedSession): Promise<Unknown | SessionEnd>
 
   /** Claims a pending login for one code exchange, or tells what became of it. Ids are forgotten after {@link loginMemorySeconds}. */
   claimLogin(id: string): Promise<Unknown | LoginClaim>
@@ -168,6 +171,18 @@ export interface EndedSession {
   readonly keepSeconds: number
   /** `false` leaves the access cookie to run out: a session that a new login replaces ends softly. */
   readonly withRule: boolean
+  /** The generation that the caller holds, if it wants to know the newest one. */
+  readonly generation?: number
+}
+
+export interface SessionEnd {
+  readonly state: 'ended'
+  /**
+   * Sealed cookies of the generations after {@link EndedSession.generation}, oldest first, up to the newest, which nobody
+   * can be given any more: their refresh token is to be revoked. Left out where the caller's is the newest, or the chain
+   * is broken.
+   */
+  readonly blobs?: readonly string[]
 }
 
 export type LoginClaim =

@@ -6,10 +6,12 @@ import {
   maxParked,
   type Absent,
   type Commit,
+  type EndedSession,
   type Ended,
   type EndReason,
   type Judgement,
   type LoginClaim,
+  type SessionEnd,
   type ShownGeneration,
   type Successors,
   type Superseded,
@@ -182,8 +184,26 @@ export function refuseGeneration(
   return endStep(record, shown.sid, 'refused')
 }
 
-/** Row 13. The record stays until the absolute deadline, so that no late commit can bring the session back. */
-export function endRecord(record: SessionRecord, reason: EndReason): SessionRecord {
+/**
+ * Row 13. The record stays until the absolute deadline, so that no late commit can bring the session back; a session that
+ * the store lost gets one as well, or its cookie would (row 15). What was parked goes out with the answer: whoever ends
+ * the session revokes the newest refresh token.
+ */
+export function endSession(
+  known: SessionRecord | undefined,
+  { sid, reason, keepSeconds, withRule, generation }: EndedSession,
+  now: number,
+): Step<SessionEnd> {
+  const record = known ?? beginSession(now, keepSeconds, keepSeconds)
+  const successors = generation === undefined ? [] : successorsOf(record, generation)
+  return {
+    answer: { state: 'ended', ...(successors.length === 0 ? {} : { blobs: successors.map(({ blob }) => blob) }) },
+    record: endRecord(record, reason),
+    ...(withRule ? { rule: sessionRule(sid, reason, now + keepSeconds * 1000) } : {}),
+  }
+}
+
+function endRecord(record: SessionRecord, reason: EndReason): SessionRecord {
   return { ...record, ...free, parked: [], ended: record.ended ?? reason }
 }
 
@@ -290,12 +310,18 @@ function inDoubt(record: SessionRecord, since: number): SessionRecord {
 
 /** Rows 10 and 11: an old generation leads to the newest one if every step between is still parked. */
 function replay(record: SessionRecord, generation: number, now: number): Step<Successors | Superseded> {
-  const chain = record.parked.filter((entry) => entry.generation > generation)
-  if (chain.length !== record.generation - generation) return { answer: { state: 'superseded' }, record }
+  const chain = successorsOf(record, generation)
+  if (chain.length === 0) return { answer: { state: 'superseded' }, record }
   return {
-    answer: { state: 'successors', generation: record.generation, blobs: chain.map((entry) => entry.blob) },
+    answer: { state: 'successors', generation: record.generation, blobs: chain.map(({ blob }) => blob) },
     record: { ...record, givenAt: now },
   }
+}
+
+/** What is parked from a generation to the newest one, or nothing if a step between is missing. */
+function successorsOf({ parked, generation: newest }: SessionRecord, generation: number): SessionRecord['parked'] {
+  const chain = parked.filter((entry) => entry.generation > generation)
+  return chain.length === newest - generation ? chain : []
 }
 
 /** A commit that arrives after its own cookie advanced the ledger (row 12) still completes the chain. */

@@ -6,7 +6,7 @@ import {
   claimLogin,
   commitGeneration,
   completeSession,
-  endRecord,
+  endSession,
   enterDoubt,
   refuseGeneration,
   releaseLease,
@@ -114,16 +114,14 @@ export function createLedger(store: LedgerStore): Ledger {
     refuse: (sid, generation, lease) =>
       stepSession(sid, (record, context) => refuseGeneration(record, { sid, generation, lease }, context)),
 
-    async end({ sid, reason, keepSeconds, withRule }) {
-      if (withRule) {
-        const added = await store.addRule((now) => sessionRule(sid, reason, now + keepSeconds * 1000))
-        if (added.state === 'unknown') return added
+    async end(session) {
+      const ended = await stepSession(session.sid, (record, { now }) => endSession(record, session, now))
+      if (ended.state === 'unknown' && session.withRule) {
+        // The rule alone, if that can be written, and in this process in any case.
+        const { sid, reason, keepSeconds } = session
+        await store.addRule((now) => sessionRule(sid, reason, now + keepSeconds * 1000))
       }
-      // A session that the store lost gets a record as well, or its cookie would bring it back (row 15).
-      return stepSession(sid, (record, { now }) => ({
-        answer: { state: 'ended' },
-        record: endRecord(record ?? beginSession(now, keepSeconds, keepSeconds), reason),
-      }))
+      return ended
     },
 
     claimLogin: (id) => stepLogin(id, claimLogin),
