@@ -37,7 +37,7 @@ const ownHeaders: HeaderLines = [
 
 /** Answers with the catalogue's status and `{code, message}`. Does nothing but hang up when an answer has begun already. */
 export function sendError(req: IncomingMessage, res: ServerResponse, code: ErrorCode, headers: HeaderLines): void {
-  if (res.headersSent) {
+  if (res.headersSent || res.destroyed) {
     res.destroy()
     return
   }

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { SessionIdentity, ErrorCode } from '@token-handler/shared'
 import type { Dispatcher } from 'undici'
-import { awaitsContinue, endAfterDrain } from './answers.ts'
+import { endAfterDrain } from './answers.ts'
 import type { UpstreamResponse } from './response-headers.ts'
 import { ClientGoneError, hasBody, RequestBody } from './request-body.ts'
 import type { Route } from './routes.ts'
@@ -58,14 +58,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   start(): void {
-    const { req, res, route } = this.#request
-    if (hasBody(req)) {
-      if (awaitsContinue(req)) {
-        res.writeContinue()
-        delete req.headers.expect
-      }
-      this.#body = new RequestBody(req, route.maxBodyBytes ?? Infinity)
-    }
+    const { req, route } = this.#request
+    if (hasBody(req)) this.#body = new RequestBody(req, route.maxBodyBytes ?? Infinity)
     this.#dispatch()
   }
 
@@ -187,7 +181,6 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #letGo(reason: Error): void {
     this.#finish()
     this.#controller?.abort(reason)
-    this.#body?.destroy()
   }
 
   #stopWaiting(): void {
@@ -201,6 +194,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#isOver = true
     clearTimeout(this.#stallTimer)
     this.#stopWaiting()
+    this.#body?.destroy()
     this.#deps.ended(this)
   }
 }

@@ -98,6 +98,8 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
   let closing: Promise<void> | undefined
 
   function serve(req: IncomingMessage, res: ServerResponse, next: (() => void) | undefined): void {
+    // Middleware before this one may have taken longer than the client waits; writing to it would be an error.
+    if (res.destroyed) return
     const requestTarget = targetOf(req)
     if (requestTarget.length > maxTargetLength) {
       refuse(req, res, undefined, { code: 'uri_too_long' })

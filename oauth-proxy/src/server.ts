@@ -2,7 +2,7 @@ import { STATUS_CODES, type IncomingMessage, type Server, type ServerOptions, ty
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { errorCatalogue, type ErrorCode } from '@token-handler/shared'
-import { sendError } from './answers.ts'
+import { awaitsContinue, sendError } from './answers.ts'
 
 /**
  * Options for every public listener; give them to `http.createServer`. Durations are milliseconds.
@@ -28,18 +28,36 @@ const maxConnections = 20_000
 
 /**
  * Makes a server answer in JSON what Node answers in text or not at all: requests that are not HTTP, come too slowly or
- * carry too much, unknown expectations, CONNECT. `Expect: 100-continue` reaches the handlers before the body is asked for.
+ * carry too much, unknown expectations, CONNECT. Who sends `Expect: 100-continue` is asked for the body when a handler reads
+ * it, and not when it answers without.
  */
 export function hardenServer(server: Server): void {
   server.maxConnections = maxConnections
   // Node would silently drop what exceeds its limit of 2,000 headers; the OAuth Proxy refuses much less.
   server.maxHeadersCount = 0
   server.on('clientError', answerParserError)
-  server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => server.emit('request', req, res))
+  server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
+    askForBodyWhenRead(req, res)
+    server.emit('request', req, res)
+  })
   server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => {
     sendError(req, res, 'expectation_failed', [])
   })
   server.on('connect', (_req: IncomingMessage, socket: Duplex) => writeError(socket, 'method_not_allowed', ['Allow: ']))
+}
+
+/** Whoever reads a stream, by events, pipe or iteration, makes it call its `_read` (Node's documentation, "Implementing a readable stream"). */
+function askForBodyWhenRead(req: IncomingMessage, res: ServerResponse): void {
+  // oxlint-disable no-underscore-dangle -- the stream's own name for it
+  const read = req._read.bind(req)
+  req._read = (size) => {
+    if (awaitsContinue(req) && !res.headersSent) {
+      delete req.headers.expect
+      res.writeContinue()
+    }
+    read(size)
+  }
+  // oxlint-enable no-underscore-dangle
 }
 
 /** A socket of node:http knows which answer is being written to it; Node's own handler asks the same. */

@@ -1,3 +1,4 @@
+import { errors } from 'undici'
 import { TokenHandlerError, type ErrorCode } from '@token-handler/shared'
 import { ClientGoneError } from './request-body.ts'
 
@@ -31,11 +32,11 @@ export function codeOfUpstreamError(error: Error, answerBegan: boolean): ErrorCo
   if (error instanceof InvalidResponseError) return 'upstream_invalid_response'
   const code = codeOf(error)
   if (timedOut.has(code)) return 'upstream_timeout'
-  if (invalid.has(code) || code.startsWith('HPE_')) return 'upstream_invalid_response'
+  if (invalid.has(code) || error instanceof errors.HTTPParserError) return 'upstream_invalid_response'
   if (exhausted.has(code)) return 'upstream_overloaded'
   if (closed.has(code)) return 'shutting_down'
-  // undici refuses what we gave it: ours to mend.
-  if (code === 'UND_ERR_INVALID_ARG') return 'server_error'
+  // What undici refuses to send, and errors of no network at all, are ours to mend.
+  if (code === 'UND_ERR_INVALID_ARG' || code === '') return 'server_error'
   return answerBegan ? 'upstream_invalid_response' : 'upstream_unavailable'
 }
 

@@ -3,7 +3,8 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import express, { type Express } from 'express'
-import { exchange } from '../support/raw-client.ts'
+import { exchange, openClient } from '../support/raw-client.ts'
+import { until } from '../support/until.ts'
 import { startProxy, type ProxyUnderTest } from './proxy-under-test.ts'
 
 describe('the OAuth Proxy in an Express app', () => {
@@ -87,5 +88,27 @@ describe('the OAuth Proxy in an Express app', () => {
     })
     expect((await call('GET /api/x')).values('cache-control')).toEqual(['no-store'])
     expect((await call('GET /api/../x')).values('cache-control')).toEqual(['no-store'])
+  })
+
+  it('[D-LIM-08] leaves a request alone whose client is gone by the time it gets it', async () => {
+    const gone: boolean[] = []
+    await serve((app) => {
+      app.use((_req, res, next) => {
+        res.on('close', () => void setImmediate(() => next()))
+      })
+      app.use((req, res, next) => {
+        gone.push(res.destroyed)
+        proxy.proxy.handle(req, res, next)
+      })
+    })
+    const { port } = server.address() as AddressInfo
+    for (const target of ['/api/x', '/api/../x']) {
+      const client = await openClient(port)
+      client.send(proxy.bytes(`GET ${target}`))
+      setTimeout(() => client.destroy(), 20)
+      await until('the handler', () => gone.length === (target === '/api/x' ? 1 : 2))
+    }
+    expect(gone).toEqual([true, true])
+    expect(proxy.upstream.received()).toBe('')
   })
 })

@@ -1,0 +1,65 @@
+import { once } from 'node:events'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { afterEach, describe, expect, it } from '@jest/globals'
+import { hardenServer, serverOptions } from '@token-handler/oauth-proxy'
+import { openClient, type RawClient } from '../support/raw-client.ts'
+
+describe('a hardened server', () => {
+  let server: Server
+  let client: RawClient
+  afterEach(() => {
+    client.destroy()
+    server.closeAllConnections()
+    server.close()
+  })
+
+  async function serve(handler: RequestListener): Promise<void> {
+    server = createServer(serverOptions, handler)
+    hardenServer(server)
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    client = await openClient((server.address() as AddressInfo).port)
+  }
+
+  const expecting = 'POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n'
+
+  it('asks for the body of Expect: 100-continue once a handler reads it', async () => {
+    await serve((req, res) => void text(req).then((body) => res.end(`got ${body}`)))
+    client.send(expecting)
+    expect((await client.answer()).status).toBe(100)
+    client.send('body')
+    expect((await client.answer()).body).toBe('got body')
+    client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    expect((await client.answer()).body).toBe('got ')
+  })
+
+  it('does not ask for it when a handler answers without', async () => {
+    await serve((_req, res) => res.writeHead(403).end())
+    client.send(expecting)
+    expect((await client.answer()).status).toBe(403)
+    await client.closed()
+    expect(client.received).toBe('')
+  })
+
+  it('answers 417 in JSON to any other expectation', async () => {
+    await serve((_req, res) => res.end())
+    client.send('GET / HTTP/1.1\r\nHost: a\r\nExpect: cream\r\n\r\n')
+    const answer = await client.answer()
+    expect(answer.status).toBe(417)
+    expect(answer.json().code).toBe('expectation_failed')
+  })
+
+  it('writes nothing into an answer that has begun when the connection turns to nonsense', async () => {
+    await serve((_req, res) => {
+      res.writeHead(200, { 'content-length': '10' })
+      res.write('half')
+    })
+    client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    await client.receives('half')
+    client.send('nonsense\r\n\r\n')
+    await client.closed()
+    expect(client.received.endsWith('half')).toBe(true)
+  })
+})
