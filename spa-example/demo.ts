@@ -38,8 +38,11 @@ export interface DemoOptions {
   readonly publicOrigin?: string
   /** Where the certificates of `cross-origin` are kept. Default: a folder that lives as long as the demo. */
   readonly certificateFolder?: string
-  /** The SPA: a built folder, or a handler such as Vite's development server. */
-  readonly spa: { readonly root: string } | { readonly handler: (server: Server) => Promise<RequestListener> }
+  /** The SPA: a built folder, the origin of a development server, or a handler. */
+  readonly spa:
+    | { readonly root: string }
+    | { readonly dev_server: string }
+    | { readonly handler: (server: Server) => Promise<RequestListener> }
   readonly logger: Logger
   readonly clock?: Clock
   /** Keys of the cookies. Default: made at each start. */
@@ -113,7 +116,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     const isOneServer = topology.spaServer === topology.backendServer
     const input: ConfigInput = {
       ...demoConfig(topology, { authorizationServer, api, adminPort: ports.admin }),
-      ...(isOneServer && 'root' in options.spa ? { spa: options.spa } : {}),
+      ...(isOneServer && !('handler' in options.spa) ? { spa: options.spa } : {}),
     }
     const config = checkConfig(options.configure?.(input) ?? input)
     const spa = input.spa === undefined ? await spaHandler(options.spa, topology) : undefined
@@ -187,6 +190,7 @@ async function spaHandler(
   { spaOrigin, backendOrigin, spaServer }: Topology,
 ): Promise<RequestListener> {
   if ('handler' in spa) return spa.handler(spaServer)
+  if (!('root' in spa)) throw new Error('a development server is for the same-origin topology only')
   return createSpaHandler({
     root: spa.root,
     origin: spaOrigin,

@@ -1,7 +1,6 @@
-import { createServer as createProbe, type Server } from 'node:net'
+import { createServer as createProbe, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { RequestListener } from 'node:http'
 import { createLogger } from '@token-handler/shared'
 import { build, createServer as createVite } from 'vite'
 import { startDemo, type Demo, type DemoOptions } from './demo.ts'
@@ -58,20 +57,24 @@ async function builtSpa(): Promise<{ root: string }> {
   return { root: join(webFolder, 'dist') }
 }
 
-/** Vite's development server in this process: its modules and its hot-reload socket come from the public port. */
-async function developedSpa(server: Server): Promise<RequestListener> {
+/** Vite with hot reload, on a port of its own that only this machine reaches; browsers see it through the public one. */
+async function developedSpa(): Promise<{ dev_server: string }> {
   const vite = await createVite({
     root: webFolder,
     configFile: join(webFolder, 'vite.config.ts'),
-    appType: 'mpa',
-    server: { middlewareMode: true, hmr: { server: server as never, path: '/@vite/hmr' } },
+    server: { host: '127.0.0.1', port: 0 },
+    plugins: [{ name: 'callback-path', configureServer: (server) => void server.middlewares.use(serveCallback) }],
   })
-  return (req, res) => {
-    const path = (req.url ?? '/').split('?', 1)[0] ?? '/'
-    if (path === '/callback') req.url = '/callback.html'
-    else if (!path.includes('.') && !path.startsWith('/@') && !path.startsWith('/src/')) req.url = '/index.html'
-    vite.middlewares(req, res)
-  }
+  await vite.listen()
+  const { port } = vite.httpServer?.address() as AddressInfo
+  return { dev_server: `http://127.0.0.1:${port}` }
+}
+
+/** The redirect URI has no file extension; its document has one. */
+function serveCallback(req: { url?: string | undefined }, _res: unknown, next: () => void): void {
+  const [path, query] = (req.url ?? '').split('?', 2)
+  if (path === '/callback') req.url = `/callback.html${query === undefined ? '' : `?${query}`}`
+  next()
 }
 
 /** How a browser comes to trust the demo's certificate; shown where there is one. */
@@ -116,7 +119,7 @@ try {
     ports,
     topology: isHttps ? 'cross-origin' : 'same-origin',
     certificateFolder,
-    spa: isDevelopment ? { handler: developedSpa } : await builtSpa(),
+    spa: isDevelopment ? await developedSpa() : await builtSpa(),
     logger: createLogger('warn'),
   })
   console.log(banner(demo, ((performance.now() - startedAt) / 1000).toFixed(1)))
