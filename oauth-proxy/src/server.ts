@@ -1,8 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import { STATUS_CODES, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { errorCatalogue, type ErrorCode } from '@token-handler/shared'
-import { awaitsContinue, sendError } from './answers.ts'
+import { errorCatalogue, silentLogger, type ErrorCode, type Logger } from '@token-handler/shared'
+import { awaitsContinue } from './answers.ts'
 
 /**
  * Options for every public listener; give them to `http.createServer`. Durations are milliseconds.
@@ -28,22 +29,33 @@ const maxConnections = 20_000
 
 /**
  * Makes a server answer in JSON what Node answers in text or not at all: requests that are not HTTP, come too slowly or
- * carry too much, unknown expectations, CONNECT. Who sends `Expect: 100-continue` is asked for the body when a handler reads
- * it, and not when it answers without.
+ * carry too much, and CONNECT. Who sends `Expect: 100-continue` is asked for the body when a handler reads it, and not when
+ * it answers without; any other expectation is the handler's to judge (RFC 9110 section 10.1.1).
+ * @param logger Gets one line for each request that is refused here.
  */
-export function hardenServer(server: Server): void {
+export function hardenServer(server: Server, logger: Logger = silentLogger): void {
   server.maxConnections = maxConnections
   // Node would silently drop what exceeds its limit of 2,000 headers; the OAuth Proxy refuses much less.
   server.maxHeadersCount = 0
-  server.on('clientError', answerParserError)
+  const refuse = (socket: Duplex, code: ErrorCode, headers?: readonly string[]): void => {
+    const { status } = errorCatalogue[code]
+    logger.info({ event: 'request_refused', code, status, requestId: randomUUID() }, 'A request was refused.')
+    writeError(socket, code, headers)
+  }
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    if (lingering.has(socket)) return
+    const { _httpMessage: answer } = socket as HttpSocket
+    if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
+    // More bytes would be taken for a part of the answer that is being written.
+    else if (answer?.headersSent === true) (socket as Socket).destroySoon()
+    else refuse(socket, parserErrors.get(error.code) ?? 'invalid_request')
+  })
   server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
     askForBodyWhenRead(req, res)
     server.emit('request', req, res)
   })
-  server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => {
-    sendError(req, res, 'expectation_failed', [])
-  })
-  server.on('connect', (_req: IncomingMessage, socket: Duplex) => writeError(socket, 'method_not_allowed', ['Allow: ']))
+  server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => server.emit('request', req, res))
+  server.on('connect', (_req: IncomingMessage, socket: Duplex) => refuse(socket, 'method_not_allowed', ['Allow: ']))
 }
 
 /** Whoever reads a stream, by events, pipe or iteration, makes it call its `_read` (Node's documentation, "Implementing a readable stream"). */
@@ -63,15 +75,6 @@ function askForBodyWhenRead(req: IncomingMessage, res: ServerResponse): void {
 /** A socket of node:http knows which answer is being written to it; Node's own handler asks the same. */
 interface HttpSocket extends Duplex {
   readonly _httpMessage?: ServerResponse | null
-}
-
-function answerParserError(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (lingering.has(socket)) return
-  const { _httpMessage: answer } = socket as HttpSocket
-  if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
-  // More bytes would be taken for a part of the answer that is being written.
-  else if (answer?.headersSent === true) (socket as Socket).destroySoon()
-  else writeError(socket, parserErrors.get(error.code) ?? 'invalid_request')
 }
 
 const parserErrors = new Map<string | undefined, ErrorCode>([

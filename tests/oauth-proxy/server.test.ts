@@ -4,11 +4,13 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { hardenServer, serverOptions } from '@token-handler/oauth-proxy'
+import { silentLogger } from '@token-handler/shared'
 import { openClient, type RawClient } from '../support/raw-client.ts'
 
 describe('a hardened server', () => {
   let server: Server
   let client: RawClient
+  const log: Readonly<Record<string, unknown>>[] = []
   afterEach(() => {
     client.destroy()
     server.closeAllConnections()
@@ -17,7 +19,8 @@ describe('a hardened server', () => {
 
   async function serve(handler: RequestListener): Promise<void> {
     server = createServer(serverOptions, handler)
-    hardenServer(server)
+    log.length = 0
+    hardenServer(server, { ...silentLogger, info: (fields) => void log.push(fields) })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     client = await openClient((server.address() as AddressInfo).port)
@@ -43,12 +46,21 @@ describe('a hardened server', () => {
     expect(client.received).toBe('')
   })
 
-  it('answers 417 in JSON to any other expectation', async () => {
+  it('[D-OPS-06] leaves one line for what it refuses itself', async () => {
     await serve((_req, res) => res.end())
-    client.send('GET / HTTP/1.1\r\nHost: a\r\nExpect: cream\r\n\r\n')
-    const answer = await client.answer()
-    expect(answer.status).toBe(417)
-    expect(answer.json().code).toBe('expectation_failed')
+    for (const [bytes, code, status] of [
+      ['nonsense\r\n\r\n', 'invalid_request', 400],
+      ['CONNECT api.internal:80 HTTP/1.1\r\nHost: a\r\n\r\n', 'method_not_allowed', 405],
+      [`GET / HTTP/1.1\r\nX: ${'x'.repeat(17_000)}\r\n\r\n`, 'headers_too_large', 431],
+    ] as const) {
+      const other = await openClient((server.address() as AddressInfo).port)
+      other.send(bytes)
+      expect((await other.answer()).status).toBe(status)
+      await other.closed()
+      expect(log.at(-1)).toMatchObject({ event: 'request_refused', code, status })
+    }
+    expect(log).toHaveLength(3)
+    expect(JSON.stringify(log)).not.toMatch(/nonsense|internal|xxx/)
   })
 
   it('writes nothing into an answer that has begun when the connection turns to nonsense', async () => {
