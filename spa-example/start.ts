@@ -1,4 +1,4 @@
-import { createServer as createProbe, type AddressInfo } from 'node:net'
+import { createServer as createProbe } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLogger } from '@token-handler/shared'
@@ -66,8 +66,9 @@ async function developedSpa(): Promise<{ dev_server: string }> {
     plugins: [{ name: 'callback-path', configureServer: (server) => void server.middlewares.use(serveCallback) }],
   })
   await vite.listen()
-  const { port } = vite.httpServer?.address() as AddressInfo
-  return { dev_server: `http://127.0.0.1:${port}` }
+  const [url] = vite.resolvedUrls?.local ?? []
+  if (url === undefined) throw new Error('Vite listens nowhere')
+  return { dev_server: new URL(url).origin }
 }
 
 /** The redirect URI has no file extension; its document has one. */
