@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Clock, Judgement, Ledger, Logger } from '@token-handler/shared'
+import { identityHash, type Clock, type Judgement, type Ledger, type Logger } from '@token-handler/shared'
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { Background } from './background.ts'
 import { identityOf, nonceHash, type Generation, type RefreshCookieClaims } from './session-claims.ts'
@@ -53,6 +53,11 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
   const { issuer, idleSeconds, ledger, sessions, cookies, authorizationServer, background, clock, logger } = deps
   const passages = new Map<string, Promise<RefreshOutcome>>()
   const retrySoon: RefreshOutcome = { outcome: 'pending', retryAfterSeconds: 1 }
+  /** Tells one session's events from another's, and opens nothing. */
+  const aboutOf = ({ sid, g }: RefreshCookieClaims): { session: string; generation: number } => ({
+    session: identityHash(issuer, sid),
+    generation: g,
+  })
 
   /** One passage through the table, for all requests of this process that show the same generation. */
   async function pass(shown: RefreshCookieClaims, parameters: URLSearchParams): Promise<RefreshOutcome> {
@@ -117,7 +122,8 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       await ledger.release(sid, lease)
       return 'again'
     }
-    if (inDoubt) logger.warn({ event: 'refresh_in_doubt', security: true, generation: g }, 'Sent again after a doubt.')
+    const about = aboutOf(shown)
+    if (inDoubt) logger.warn({ event: 'refresh_in_doubt', security: true, ...about }, 'Sent again after a doubt.')
     const answer = await authorizationServer.refresh({
       refreshToken: shown.rt,
       subject: shown.sub,
@@ -131,7 +137,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
         await ledger.release(sid, lease)
         return { outcome: 'pending', retryAfterSeconds: Math.max(1, answer.retryAfterSeconds ?? 2) }
       case 'unknown':
-        logger.warn({ event: 'refresh_lost', security: true, generation: g }, 'The outcome of a refresh is unknown.')
+        logger.warn({ event: 'refresh_lost', security: true, ...about }, 'The outcome of a refresh is unknown.')
         await ledger.doubt(sid, lease)
         return 'again'
       case 'refused':
@@ -139,7 +145,10 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       case 'not_this_session':
         break
     }
-    logger.error({ event: 'subject_changed', security: true }, 'The refreshed tokens are not of this session.')
+    logger.error(
+      { event: 'subject_changed', security: true, ...about },
+      'The refreshed tokens are not of this session.',
+    )
     await sessions.end(sid, 'subject_changed', true)
     revoke(answer.revoke, shown)
     return { outcome: 'ended' }
@@ -158,8 +167,19 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     }
     const blob = sessions.park(shown, generation)
     const identity = identityOf(shown, issuer)
-    const write = (): ReturnType<Ledger['commit']> =>
-      ledger.commit({ sid, generation: g, lease, blob, identity, absoluteDeadline: exp, idleSeconds })
+    const write = async (): ReturnType<Ledger['commit']> => {
+      const written = await ledger.commit({
+        sid,
+        generation: g,
+        lease,
+        blob,
+        identity,
+        absoluteDeadline: exp,
+        idleSeconds,
+      })
+      if (written.state === 'committed') logger.debug({ event: 'session_refreshed', ...aboutOf(shown) }, 'Refreshed.')
+      return written
+    }
     const committed = await write()
     if (committed.state === 'successors' || committed.state === 'superseded') return conclude(shown, committed)
     if (committed.state === 'ended') {
@@ -183,7 +203,11 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     const judgement = await ledger.refuse(shown.sid, shown.g, lease)
     if (judgement.state === 'not_mine') return 'again'
     if (judgement.state === 'ended') {
-      logger.warn({ event: 'refresh_refused', security: true }, 'The refresh token is spent, revoked or expired.')
+      const about = aboutOf(shown)
+      logger.warn(
+        { event: 'refresh_refused', security: true, ...about },
+        'The refresh token is spent, revoked or expired.',
+      )
     }
     return conclude(shown, judgement)
   }

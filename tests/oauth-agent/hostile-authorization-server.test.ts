@@ -110,9 +110,10 @@ describe('ID tokens that are refused', () => {
     await expectRefused(answer)
   })
 
-  it('[C-88] signed with an algorithm that is not configured', async () => {
-    const { privateKey } = await generateKeyPair('ES384')
-    scripted.server.idToken = { header: { alg: 'ES384' }, key: privateKey }
+  it('[C-88] signed by the right server with an algorithm that is not configured', async () => {
+    const { kid, privateKey } = await scripted.server.addKey('ES384')
+    scripted.server.metadata = { id_token_signing_alg_values_supported: ['ES256', 'ES384'] }
+    scripted.server.idToken = { header: { alg: 'ES384', kid }, key: privateKey, claims: { at_hash: undefined } }
     const { answer } = await scripted.logIn(scripted.agent.browser())
     await expectRefused(answer)
   })

@@ -91,11 +91,18 @@ export class ScriptedAuthorizationServer {
     return server
   }
 
-  /** New signing keys; the old ones are gone. */
+  /** A new signing key; the old ones are gone. */
   async rotateKeys(): Promise<void> {
-    const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
+    this.#keys = []
+    await this.addKey('ES256')
+  }
+
+  /** Publishes one more signing key. The first one signs unless a test says otherwise. */
+  async addKey(alg: string): Promise<{ kid: string; privateKey: CryptoKey }> {
+    const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true })
     const kid = randomBytes(6).toString('base64url')
-    this.#keys = [{ kid, privateKey, jwk: { ...(await exportJWK(publicKey)), kid, use: 'sig', alg: 'ES256' } }]
+    this.#keys.push({ kid, privateKey, jwk: { ...(await exportJWK(publicKey)), kid, use: 'sig', alg } })
+    return { kid, privateKey }
   }
 
   get jwks(): { keys: JWK[] } {
