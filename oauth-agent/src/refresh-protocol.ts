@@ -110,7 +110,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     grantedAt: number,
     parameters: URLSearchParams,
   ): Promise<RefreshOutcome | 'again'> {
-    const { sid, g } = shown
+    const { sid } = shown
     if (shown.rt === undefined) {
       await ledger.release(sid, lease)
       return clock.now() < shown.ate * 1000 ? retrySoon : { outcome: 'ended' }
