@@ -1,0 +1,172 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { stringify } from 'yaml'
+import type { History, Outage } from './history.ts'
+
+const main = fileURLToPath(new URL('../../cli/src/main.ts', import.meta.url))
+
+export interface FleetOptions {
+  readonly folder: string
+  readonly history: History
+  /** The configuration of each agent. */
+  readonly configurations: readonly object[]
+  /** Loaded into each agent before anything else. */
+  readonly preload: string | undefined
+  readonly environment: (agent: number) => Readonly<Record<string, string>>
+}
+
+/** Agent processes, `token-handler start --only agent` each, that can be killed and paused at any moment. */
+export class AgentFleet {
+  readonly #options: FleetOptions
+  readonly #running = new Map<number, ChildProcess>()
+  readonly #urls: (string | undefined)[] = []
+  readonly #paused = new Set<number>()
+  readonly #outages = new Map<number, Outage>()
+  readonly #timers = new Set<NodeJS.Timeout>()
+  #brokenAt = 0
+  #isStopping = false
+
+  private constructor(options: FleetOptions) {
+    this.#options = options
+  }
+
+  static async start(options: FleetOptions): Promise<AgentFleet> {
+    const fleet = new AgentFleet(options)
+    options.configurations.forEach((configuration, agent) =>
+      writeFileSync(join(options.folder, `agent-${agent}.yaml`), stringify(configuration)),
+    )
+    await Promise.all(options.configurations.map((_, agent) => fleet.#start(agent)))
+    return fleet
+  }
+
+  get size(): number {
+    return this.#options.configurations.length
+  }
+
+  /** Where an agent listens, or listened before it was killed. */
+  url(agent: number): string {
+    return this.#urls[agent] ?? 'http://127.0.0.1:9'
+  }
+
+  /** Whether an agent can be broken now: the others are well, and some time passed since the last one was. */
+  mayBreak(agent: number, pauseMs: number): boolean {
+    const isWell = [...this.#running.keys()].length === this.size && this.#paused.size === 0
+    return isWell && this.#running.has(agent) && !this.#isStopping && Date.now() - this.#brokenAt > pauseMs
+  }
+
+  /** kill -9. The process is gone when this resolves, and another one on its way to take its place. */
+  async kill(agent: number): Promise<{ readonly restarted: Promise<void> }> {
+    const child = this.#running.get(agent)
+    this.#brokenAt = Date.now()
+    if (child === undefined) return { restarted: Promise.resolve() }
+    const outage = this.#open('killed', agent)
+    const exited = once(child, 'exit')
+    this.#running.delete(agent)
+    child.kill('SIGKILL')
+    await exited
+    const restarted = this.#start(agent).then(() => {
+      outage.to = Date.now()
+      this.#brokenAt = Date.now()
+    })
+    return { restarted }
+  }
+
+  /** Stops a process for a while, as a long garbage collection or a suspended machine does. */
+  pause(agent: number, ms: number): { readonly resumed: Promise<void> } {
+    const child = this.#running.get(agent)
+    this.#brokenAt = Date.now()
+    if (child === undefined) return { resumed: Promise.resolve() }
+    const outage = this.#open('paused', agent)
+    this.#paused.add(agent)
+    child.kill('SIGSTOP')
+    const resumed = new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        this.#timers.delete(timer)
+        child.kill('SIGCONT')
+        this.#paused.delete(agent)
+        outage.to = Date.now()
+        this.#brokenAt = Date.now()
+        resolve()
+      }, ms)
+      this.#timers.add(timer)
+    })
+    return { resumed }
+  }
+
+  pid(agent: number): number | undefined {
+    return this.#running.get(agent)?.pid
+  }
+
+  /** SIGTERM, as an operator stops them. @returns Exit codes. */
+  async stop(): Promise<(number | null)[]> {
+    this.#isStopping = true
+    return Promise.all(
+      [...this.#running.values()].map(async (child) => {
+        const exited = once(child, 'exit') as Promise<[number | null]>
+        child.kill('SIGTERM')
+        const [code] = await exited
+        return code
+      }),
+    )
+  }
+
+  /** Whatever still runs, at once. */
+  kill9(): void {
+    this.#isStopping = true
+    for (const timer of this.#timers) clearTimeout(timer)
+    for (const child of this.#running.values()) child.kill('SIGKILL')
+  }
+
+  #open(kind: 'killed' | 'paused', agent: number): Outage {
+    const outage: Outage = { kind, agent, from: Date.now(), to: undefined }
+    this.#options.history.outages.push(outage)
+    this.#outages.set(agent, outage)
+    this.#options.history.note(kind, { agent })
+    return outage
+  }
+
+  async #start(agent: number): Promise<void> {
+    const { folder, preload, environment, history } = this.#options
+    const loading = preload === undefined ? [] : ['--import', preload]
+    const args = ['--conditions=development', ...loading, main, 'start', '--only', 'agent']
+    const child = spawn(process.execPath, [...args, '--config', `agent-${agent}.yaml`], {
+      cwd: folder,
+      env: { PATH: process.env['PATH'] ?? '', NODE_NO_WARNINGS: '1', ...environment(agent) },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    this.#running.set(agent, child)
+    await new Promise<void>((resolve, reject) => {
+      createInterface({ input: child.stdout }).on('line', (line) => {
+        const entry = JSON.parse(line) as Record<string, unknown>
+        if (entry['event'] === 'started') {
+          this.#urls[agent] = `http://${String(entry['address'])}`
+          resolve()
+        }
+        this.#keep(agent, entry)
+      })
+      child.once('exit', (code, signal) => {
+        if (this.#running.get(agent) !== child || this.#isStopping) return resolve()
+        history.violate('agents run', `agent ${agent} ended by itself with ${signal ?? code}`)
+        reject(new Error(`agent ${agent} ended by itself with ${signal ?? code}`))
+      })
+    })
+  }
+
+  #keep(agent: number, entry: Readonly<Record<string, unknown>>): void {
+    const { event, time, session, generation } = entry
+    if (typeof event !== 'string' || event === 'request') return
+    const { history } = this.#options
+    history.events.push({
+      at: Date.parse(String(time)),
+      agent,
+      event,
+      session: typeof session === 'string' ? session : undefined,
+      generation: typeof generation === 'number' ? generation : undefined,
+    })
+    history.note('event', { agent, ...entry })
+  }
+}

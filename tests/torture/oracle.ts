@@ -1,0 +1,196 @@
+import type { Fault } from './faults.ts'
+import type { History, Logout, Outage, Reception, TorturedSession } from './history.ts'
+import type { Rotation } from './token-families.ts'
+
+export interface OracleInput {
+  readonly history: History
+  readonly rotation: Rotation
+  /** Lease of an agent: after it, others go on. */
+  readonly leaseMs: number
+  /** Whether the family of a refresh token still works at the authorization server; left out where nobody can say. */
+  readonly isAlive: ((token: string) => boolean) | undefined
+}
+
+/** What the figures of a run come to, besides the violations that are added to the history. */
+export interface Findings {
+  /** Refresh tokens that reached the authorization server again after they might have been processed. */
+  readonly secondSends: number
+  /** Successes of the authorization server that a kill, a pause or a cut kept from being committed. */
+  readonly windows: number
+  /** Sessions lost, by what their window was. */
+  readonly losses: Readonly<Record<'cut' | 'killed' | 'paused', number>>
+  /** Sessions that a thief took so far ahead that their owner's cookies were refused. */
+  readonly overtaken: number
+  /** Logouts whose agent died while the store was away: the end of the session died with it. */
+  readonly forgottenLogouts: number
+  readonly checkedLogouts: number
+}
+
+/** A new connection to a store that is back takes some time. */
+const reconnectMs = 3_000
+/** The longest pause between two attempts to write down the end of a session. */
+const retryMs = 35_000
+/** Generations that are kept for browsers that missed them. */
+const parked = 3
+
+/**
+ * Holds what was seen against what is promised: the authorization server's own record, the browsers' answers, and the
+ * agents' event streams. It knows nothing of how the agents work.
+ */
+export function examine({ history, rotation, leaseMs, isAlive }: OracleInput): Findings {
+  const byToken = Map.groupBy(history.receptions, ({ token }) => token)
+  const bySession = Map.groupBy(history.receptions, ({ token }) => history.tokens.get(token)?.session)
+  const events = Map.groupBy(history.events, ({ event, session, generation }) => key(event, session, generation))
+  const losses = { cut: 0, killed: 0, paused: 0 }
+  let overtaken = 0
+
+  function outageOf(agent: number, from: number, to: number, kinds: readonly Outage['kind'][]): Outage | undefined {
+    return history.outages.find(
+      (outage) =>
+        kinds.includes(outage.kind) &&
+        (outage.agent === undefined || outage.agent === agent) &&
+        outage.from <= to &&
+        (outage.to ?? Infinity) >= from,
+    )
+  }
+
+  /** What kept a success from being committed until `until`, if anything did. */
+  function windowOf(reception: Reception, until: number): keyof typeof losses | 'committed' | undefined {
+    const known = history.tokens.get(reception.token)
+    const commits = events.get(key('session_refreshed', known?.session, known?.depth)) ?? []
+    if (commits.some(({ agent, at }) => agent === reception.agent && at <= until)) return 'committed'
+    if (reception.isLost) return 'cut'
+    const outage = outageOf(reception.agent, reception.at, until, ['killed', 'paused'])
+    return outage?.kind === 'killed' || outage?.kind === 'paused' ? outage.kind : undefined
+  }
+
+  function checkSecondSends(): number {
+    let total = 0
+    for (const [token, receptions] of byToken) {
+      const known = history.tokens.get(token)
+      if (known === undefined || rotation === 'static') continue
+      const again = receptions.filter((_, index) => receptions.slice(0, index).some(({ isHarmless }) => !isHarmless))
+      const doubts = events.get(key('refresh_in_doubt', known.session, known.depth))?.length ?? 0
+      total += again.length
+      if (again.length > doubts) {
+        const detail = `generation ${known.depth} was sent ${again.length} more times, ${doubts} of them in doubt`
+        history.violate('no refresh token is sent again except from doubt', detail, known.session)
+      }
+    }
+    return total
+  }
+
+  function checkLoss(session: TorturedSession): void {
+    const { loss } = session
+    if (loss === undefined) return
+    const wrong = (detail: string): void =>
+      history.violate('a session is lost only in a window', `${loss.answer}: ${detail}`, session.id)
+    const receptions = bySession.get(session.id) ?? []
+    const refused = receptions.find(({ outcome }) => outcome === 'refused')
+    if (refused === undefined || (refused.processedAt ?? Infinity) > loss.at) {
+      const newest = Math.max(0, ...receptions.map(({ token }) => (history.tokens.get(token)?.depth ?? 0) + 1))
+      const isFarBehind = newest - loss.generation > parked && session.stolenAt !== undefined
+      if (loss.answer !== 'expired' && isFarBehind) overtaken += 1
+      else wrong(`showed generation ${loss.generation} of ${newest}, and the authorization server never refused it`)
+      return
+    }
+    if (rotation !== 'strict') return wrong(`with refresh tokens that are ${rotation}`)
+    const depth = history.tokens.get(refused.token)?.depth
+    const granted = receptions.find(({ token, outcome }) => token === refused.token && outcome === 'granted')
+    if (granted === undefined) return wrong(`the refresh token of generation ${depth} was never used`)
+    const window = windowOf(granted, refused.at)
+    if (window === undefined) return wrong(`nothing kept agent ${granted.agent} from committing generation ${depth}`)
+    if (window === 'committed') return wrong(`generation ${depth} was committed, and sent again`)
+    const doubts = events.get(key('refresh_in_doubt', session.id, depth)) ?? []
+    if (!doubts.some(({ at }) => at <= loss.at)) return wrong('not reported as refresh_in_doubt')
+    losses[window] += 1
+  }
+
+  function countWindows(): number {
+    const granted = [...byToken.values()].flatMap((all) => all.filter(({ outcome }) => outcome === 'granted'))
+    return granted.filter((reception) => {
+      const window = windowOf(reception, (reception.processedAt ?? reception.at) + leaseMs)
+      return window !== undefined && window !== 'committed'
+    }).length
+  }
+
+  /** From when on the end of a session is known to all, or `undefined` if nobody wrote it down. */
+  function endedForAll({ askedAt, answeredAt, agent = 0 }: Logout): number | undefined {
+    if (answeredAt === undefined) return undefined
+    const outage = outageOf(agent, askedAt - reconnectMs, answeredAt, ['store'])
+    if (outage === undefined) return answeredAt
+    const writtenAt = (outage.to ?? answeredAt) + retryMs
+    return outageOf(agent, askedAt, writtenAt, ['killed']) === undefined ? writtenAt : undefined
+  }
+
+  function checkRevivals(): void {
+    for (const { sentAt, at, session, agent, what } of history.revivals) {
+      const logout = history.sessions.get(session)?.logout
+      const since = logout === undefined ? undefined : endedForAll(logout)
+      // An agent that cannot ask goes by what it knew a moment ago.
+      const isInTheDark = outageOf(agent, sentAt - reconnectMs, at, ['store']) !== undefined
+      if (since === undefined || sentAt <= since || isInTheDark) continue
+      history.violate('nothing comes back after a logout', `${what} from agent ${agent}`, session)
+    }
+  }
+
+  function checkDeletions(): void {
+    for (const { at, session } of history.deletions) {
+      const logout = history.sessions.get(session)?.logout
+      if (logout !== undefined && logout.askedAt <= at) continue
+      const refused = bySession
+        .get(session)
+        ?.some(({ outcome, processedAt = Infinity }) => outcome === 'refused' && processedAt <= at)
+      if (refused !== true) {
+        history.violate('cookies are deleted only when the session is over', 'deleted while it was alive', session)
+      }
+    }
+  }
+
+  /** After a logout nothing works at the authorization server either, unless whoever had to see to it was broken. */
+  function checkLeftovers(): { checkedLogouts: number; forgottenLogouts: number } {
+    let checkedLogouts = 0
+    let forgottenLogouts = 0
+    for (const { id, logout } of history.sessions.values()) {
+      if (logout?.answeredAt === undefined) continue
+      if (endedForAll(logout) === undefined) forgottenLogouts += 1
+      if (isAlive === undefined) continue
+      const receptions = bySession.get(id) ?? []
+      const recent = receptions.filter(({ at }) => at > logout.askedAt - leaseMs)
+      const agents = new Set([logout.agent ?? 0, ...recent.map(({ agent }) => agent)])
+      const isExcused =
+        receptions.some((one) => one.outcome === 'granted' && one.isLost) ||
+        [...agents].some((agent) =>
+          outageOf(agent, logout.askedAt - leaseMs, logout.askedAt + retryMs, ['killed', 'paused', 'store']),
+        )
+      if (isExcused) continue
+      checkedLogouts += 1
+      const last = receptions.at(-1)?.token
+      if (last !== undefined && isAlive(last)) {
+        history.violate('no refresh token works after a logout', 'the authorization server still takes it', id)
+      }
+    }
+    return { checkedLogouts, forgottenLogouts }
+  }
+
+  const secondSends = checkSecondSends()
+  for (const session of history.sessions.values()) checkLoss(session)
+  checkRevivals()
+  checkDeletions()
+  return { secondSends, windows: countWindows(), losses, overtaken, ...checkLeftovers() }
+}
+
+function key(event: string, session: string | undefined, generation: number | undefined): string {
+  return `${event} ${session} ${generation}`
+}
+
+/** Which fault a violation is put down to: the last one that struck its session, or any of the last ones that struck all. */
+export function faultOf(
+  violation: { readonly at: number; readonly session: string | undefined },
+  faults: readonly Fault[],
+): Fault | undefined {
+  const before = faults
+    .filter(({ injectedAt }) => injectedAt !== undefined && injectedAt <= violation.at)
+    .toSorted((a, b) => (b.injectedAt ?? 0) - (a.injectedAt ?? 0))
+  return before.find(({ session }) => session === violation.session && session !== undefined) ?? before[0]
+}
