@@ -3,7 +3,7 @@ import type { SessionIdentity, ErrorCode } from '@token-handler/shared'
 import type { Dispatcher } from 'undici'
 import { endAfterDrain } from './answers.ts'
 import type { UpstreamResponse } from './response-headers.ts'
-import { ClientGoneError, hasBody, RequestBody } from './request-body.ts'
+import { hasBody, RequestBody } from './request-body.ts'
 import type { Route } from './routes.ts'
 import { codeOfUpstreamError, InvalidResponseError, isDroppedConnection } from './upstream-errors.ts'
 
@@ -74,7 +74,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
-    if (this.#isOver) controller.abort(new ClientGoneError())
+    if (this.#isOver) controller.abort(clientIsGone())
   }
 
   onResponseStarted(): void {
@@ -83,8 +83,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, received: IncomingHttpHeaders): void {
     // Interim answers end here (RFC 9110 section 15.2): nobody can act on one, and 103 would bring links of the API.
-    if (status < 200 && status !== 101) return
-    if (status === 101 || status > 599) {
+    if (status < 200) return
+    if (status > 599) {
       controller.abort(new InvalidResponseError(`status ${status}`))
       return
     }
@@ -108,7 +108,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (res.write(chunk)) return
     controller.pause()
     this.#stallTimer = setTimeout(() => {
-      this.#letGo(new ClientGoneError())
+      this.#letGo(clientIsGone())
       res.destroy()
     }, route.idleTimeoutSeconds * 1000)
     res.once('drain', () => {
@@ -134,10 +134,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     }
     this.#finish()
     const { res } = this.#request
-    const code = codeOfUpstreamError(error, this.#answerBegan)
-    if (code === undefined) return
     if (!res.headersSent) {
-      this.#deps.failed(this.#request, code, error)
+      this.#deps.failed(this.#request, codeOfUpstreamError(error, this.#answerBegan), error)
       return
     }
     // Without an end the client must not take for whole what it has. Where only the end of the connection would mark it
@@ -174,7 +172,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #clientClosed(): void {
-    if (!this.#isOver) this.#letGo(new ClientGoneError())
+    if (!this.#isOver) this.#letGo(clientIsGone())
   }
 
   /** Nobody waits for the API any more. */
@@ -197,6 +195,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#body?.destroy()
     this.#deps.ended(this)
   }
+}
+
+function clientIsGone(): Error {
+  return new Error('the client is gone')
 }
 
 /** Headers wait for the first piece of the body when it is there already, and go alone when it is not: event streams. */

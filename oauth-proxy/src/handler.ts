@@ -5,25 +5,22 @@ import {
   cookieNames,
   corsHeaders,
   describeError,
-  errorCatalogue,
   isPreflight,
   preflightHeaders,
-  refuseSource,
   sessionIdentity,
   type AccessCookieClaims,
   type Clock,
   type CookieSealer,
-  type ErrorCode,
   type Logger,
   type Rules,
 } from '@token-handler/shared'
-import { openAccessToken } from './access-token.ts'
-import { createCors, sendError, sendPreflight, type HeaderLines } from './answers.ts'
+import { admit, type AdmissionDeps } from './admission.ts'
+import { createCors, sendPreflight } from './answers.ts'
 import { maxTargetLength, parseRequestTarget } from './canonical-path.ts'
 import { Exchange, type ExchangeDeps } from './forward.ts'
 import type { OAuthProxyOptions } from './options.ts'
 import { createPeerJudge } from './peer.ts'
-import { refuseByPolicy } from './policy.ts'
+import { createRefuse } from './refusals.ts'
 import { hasBody } from './request-body.ts'
 import { createRequestHeaders, refuseFraming } from './request-headers.ts'
 import { createResponseHeaders } from './response-headers.ts'
@@ -51,12 +48,6 @@ export interface OAuthProxy {
   close(graceMs?: number): Promise<void>
 }
 
-/** Why a request is not served, and the headers that go with the answer. */
-interface Refusal {
-  readonly code: ErrorCode
-  readonly headers?: HeaderLines
-}
-
 /**
  * The OAuth Proxy: takes the session's cookie off a request, puts its access token on, and streams both ways.
  * @throws TypeError when a route is not as its options say.
@@ -64,12 +55,13 @@ interface Refusal {
 export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAuthProxyDeps): OAuthProxy {
   const { publicOrigin, trustedOrigins, cookies, maxWaitingRequests = 1024 } = options
   const publicHost = new URL(publicOrigin).host
-  const ownOriginTrusted = trustedOrigins.has(publicOrigin)
   const names = cookieNames(cookies)
   const cors = createCors(trustedOrigins)
+  const refuse = createRefuse({ cors, logger })
+  const admissionDeps: AdmissionDeps = { names, sealer, rules, clock }
   const peerOf = createPeerJudge(options.trustedProxies)
   const upstreams = new Upstreams()
-  const routes = new RouteTable(compileRoutes(options.routes, upstreams))
+  const routes = new RouteTable(compileRoutes(options, upstreams))
   const requestHeaders = createRequestHeaders({
     publicOrigin,
     ownCookiePrefixes: names.ownPrefixes,
@@ -114,18 +106,13 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
     }
     const { route } = match
     const malformed = refuseFraming(req)
-    if (malformed === undefined && isPreflight(req.method ?? '', req.headers) && !hasBody(req)) {
-      answerPreflight(req, res, route)
-      return
+    if (malformed !== undefined) refuse(req, res, route, { code: malformed })
+    else if (isPreflight(req.method ?? '', req.headers) && !hasBody(req)) answerPreflight(req, res, route)
+    else {
+      const admission = admit(req, route, admissionDeps)
+      if (!admission.ok) refuse(req, res, route, admission)
+      else forward(req, res, route, upstreamTarget(route, target.path) + target.query, admission.claims)
     }
-    const refusal = malformed === undefined ? refuseRequest(req, route) : { code: malformed }
-    if (refusal !== undefined) {
-      refuse(req, res, route, refusal)
-      return
-    }
-    const claims = route.session === 'required' ? openSession(req, res, route) : undefined
-    if (claims === 'refused') return
-    forward(req, res, route, upstreamTarget(route, target.path) + target.query, claims)
   }
 
   function answerPreflight(req: IncomingMessage, res: ServerResponse, route: Route): void {
@@ -137,32 +124,6 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
         ...preflightHeaders(route.methods, req.headers['access-control-request-headers']),
       })
     }
-  }
-
-  /** What can be judged without the session, and before the body is asked for. */
-  function refuseRequest(req: IncomingMessage, route: Route): Refusal | undefined {
-    const { method = '', headers } = req
-    if (closing !== undefined) return { code: 'shutting_down' }
-    if (!route.allowedMethods.has(method)) return { code: 'method_not_allowed', headers: ['allow', route.allow] }
-    const untrusted = refuseSource(
-      { method, headers },
-      { trustedOrigins, ownOriginTrusted, navigable: route.navigable, embeddable: route.embeddable },
-    )
-    if (untrusted !== undefined) return { code: untrusted }
-    const length = Number(headers['content-length'] ?? 0)
-    return route.maxBodyBytes !== undefined && length > route.maxBodyBytes ? { code: 'payload_too_large' } : undefined
-  }
-
-  function openSession(req: IncomingMessage, res: ServerResponse, route: Route): AccessCookieClaims | 'refused' {
-    const token = openAccessToken(req.headers.cookie, { names, sealer, rules })
-    if (!token.ok) {
-      refuse(req, res, route, { code: token.code })
-      return 'refused'
-    }
-    const insufficient = refuseByPolicy(token.claims, route, clock)
-    if (insufficient === undefined) return token.claims
-    refuse(req, res, route, { code: insufficient.code, headers: ['www-authenticate', insufficient.challenge] })
-    return 'refused'
   }
 
   function forward(
@@ -192,38 +153,6 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
     exchange.start()
   }
 
-  /** Answers an error and leaves one line about it: codes and the route's path, never what the client sent. */
-  function refuse(
-    req: IncomingMessage,
-    res: ServerResponse,
-    route: Route | undefined,
-    { code, headers = [] }: Refusal,
-    cause?: unknown,
-  ): void {
-    const requestId = randomUUID()
-    const { status } = errorCatalogue[code]
-    const level = status < 500 ? 'info' : status === 500 ? 'error' : 'warn'
-    logger[level](
-      {
-        event: 'request_refused',
-        code,
-        status,
-        method: req.method,
-        route: route?.path,
-        requestId,
-        ...(cause === undefined ? {} : { cause: describeError(cause) }),
-      },
-      'A request was refused.',
-    )
-    sendError(req, res, code, [
-      ...cors(req.headers.origin),
-      ...(usualHeaders.get(code) ?? []),
-      ...headers,
-      'x-request-id',
-      requestId,
-    ])
-  }
-
   return {
     handle(req, res, next) {
       try {
@@ -240,22 +169,11 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
       )
     },
     close(graceMs = 10_000) {
-      stopListening()
-      closing ??= upstreams.close(graceMs)
+      closing ??= upstreams.close(graceMs).finally(stopListening)
       return closing
     },
   }
 }
-
-/** What RFC 9110 asks for beside a status, and RFC 6750 section 3.1: nothing is wrong with a token that was not there. */
-const usualHeaders = new Map<ErrorCode, HeaderLines>([
-  ['session_missing', ['www-authenticate', 'Bearer']],
-  ['access_token_expired', ['www-authenticate', 'Bearer error="invalid_token"']],
-  ['session_ended', ['www-authenticate', 'Bearer error="invalid_token"']],
-  ['upgrade_required', ['upgrade', 'websocket', 'connection', 'upgrade']],
-  ['upstream_overloaded', ['retry-after', '1']],
-  ['shutting_down', ['retry-after', '1']],
-])
 
 /** The target as it came: Express takes the path that a middleware is mounted on off `url`. */
 function targetOf(req: IncomingMessage & { originalUrl?: string }): string {

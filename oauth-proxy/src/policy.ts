@@ -52,7 +52,7 @@ function hasClaim(
   name: string,
   accepted: readonly (string | number | boolean)[],
 ): boolean {
-  const value = claims !== undefined && Object.hasOwn(claims, name) ? claims[name] : undefined
+  const value = claims?.[name]
   const values: unknown[] = Array.isArray(value) ? value : [value]
   return values.some((member) => accepted.some((wanted) => wanted === member))
 }

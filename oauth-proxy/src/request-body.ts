@@ -4,7 +4,8 @@ import { TokenHandlerError } from '@token-handler/shared'
 
 /**
  * The body of a request on its way to the API, unbuffered and with back-pressure. It is a stream of its own because undici
- * destroys the body when an API answers early: the client's connection must outlive that to carry the answer.
+ * destroys the body when an API answers early: the client's connection must outlive that to carry the answer. A client that
+ * hangs up ends the whole exchange, which destroys this.
  */
 export class RequestBody extends Readable {
   readonly #req: IncomingMessage
@@ -16,7 +17,7 @@ export class RequestBody extends Readable {
     super()
     this.#req = req
     this.#maxBytes = maxBytes
-    req.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose)
+    req.on('data', this.#onData).on('end', this.#onEnd)
     req.pause()
   }
 
@@ -25,7 +26,7 @@ export class RequestBody extends Readable {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.#req.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose)
+    this.#req.off('data', this.#onData).off('end', this.#onEnd)
     this.#req.pause()
     callback(error)
   }
@@ -39,15 +40,6 @@ export class RequestBody extends Readable {
   readonly #onEnd = (): void => {
     this.push(null)
   }
-
-  readonly #onClose = (): void => {
-    if (!this.#req.complete) this.destroy(new ClientGoneError())
-  }
-}
-
-/** The client hung up before its request was complete; there is nobody to answer. */
-export class ClientGoneError extends Error {
-  override readonly name = 'ClientGoneError'
 }
 
 /** Whether a request has a body (RFC 9112 section 6.3): without framing it has none. */

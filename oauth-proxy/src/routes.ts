@@ -1,4 +1,5 @@
-import type { RouteOptions } from './options.ts'
+import type { GuardPolicy } from '@token-handler/shared'
+import type { OAuthProxyOptions, RouteOptions } from './options.ts'
 import type { Upstream, Upstreams } from './upstreams.ts'
 
 /** A route as requests use it: everything that does not depend on the request is worked out once. */
@@ -8,6 +9,7 @@ export interface Route extends RouteOptions {
   /** Value of `Allow` (RFC 9110 section 10.2.1). */
   readonly allow: string
   readonly forwardedCookies: ReadonlySet<string>
+  readonly guardPolicy: GuardPolicy
 }
 
 interface Node {
@@ -116,7 +118,11 @@ const routePath = /^(?:\/|(?:\/[A-Za-z0-9._~-]+)+)$/
 const quotable = /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/
 
 /** @throws TypeError when a route is not as its options say. */
-export function compileRoutes(routes: readonly RouteOptions[], upstreams: Upstreams): Route[] {
+export function compileRoutes(
+  { routes, trustedOrigins, publicOrigin }: Pick<OAuthProxyOptions, 'routes' | 'trustedOrigins' | 'publicOrigin'>,
+  upstreams: Upstreams,
+): Route[] {
+  const ownOriginTrusted = trustedOrigins.has(publicOrigin)
   return routes.map((options) => {
     const problem = findProblem(options)
     if (problem !== undefined) throw new TypeError(`route ${options.path}: ${problem}`)
@@ -126,6 +132,7 @@ export function compileRoutes(routes: readonly RouteOptions[], upstreams: Upstre
       allowedMethods: new Set(options.methods),
       allow: options.methods.join(', '),
       forwardedCookies: new Set(options.forwardCookies),
+      guardPolicy: { trustedOrigins, ownOriginTrusted, navigable: options.navigable, embeddable: options.embeddable },
     }
   })
 }

@@ -1,6 +1,5 @@
 import { errors } from 'undici'
 import { TokenHandlerError, type ErrorCode } from '@token-handler/shared'
-import { ClientGoneError } from './request-body.ts'
 
 /** The API's answer cannot be passed on; the cause is for the log. */
 export class InvalidResponseError extends Error {
@@ -23,12 +22,11 @@ const invalid = new Set([
 const closed = new Set(['UND_ERR_CLOSED', 'UND_ERR_DESTROYED'])
 
 /**
- * The code for what became of a call to an API, or `undefined` when the client is gone.
+ * The code for what became of a call to an API.
  * @param answerBegan Whether the API had begun to answer: then what came was no answer, else it was not reached.
  */
-export function codeOfUpstreamError(error: Error, answerBegan: boolean): ErrorCode | undefined {
+export function codeOfUpstreamError(error: Error, answerBegan: boolean): ErrorCode {
   if (error instanceof TokenHandlerError) return error.code
-  if (error instanceof ClientGoneError) return undefined
   if (error instanceof InvalidResponseError) return 'upstream_invalid_response'
   const code = codeOf(error)
   if (timedOut.has(code)) return 'upstream_timeout'

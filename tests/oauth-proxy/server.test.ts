@@ -63,6 +63,19 @@ describe('a hardened server', () => {
     expect(JSON.stringify(log)).not.toMatch(/nonsense|internal|xxx/)
   })
 
+  it('does not reset a client that goes on with its nonsense', async () => {
+    await serve((_req, res) => res.end())
+    client.socket.pause()
+    for (let piece = 0; piece < 5; piece++) {
+      client.send('nonsense\r\n\r\n')
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    client.socket.resume()
+    expect((await client.answer()).status).toBe(400)
+    await client.closed()
+    expect(client.failure).toBeUndefined()
+  })
+
   it('writes nothing into an answer that has begun when the connection turns to nonsense', async () => {
     await serve((_req, res) => {
       res.writeHead(200, { 'content-length': '10' })

@@ -282,6 +282,21 @@ describe('framing: one request in is one request out', () => {
     },
   )
 
+  it('[D-SM-13] gets its answer to a client that sends on regardless and reads late', async () => {
+    await start()
+    const client = await open()
+    client.socket.pause()
+    client.send(`POST /api/x HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n${'x'.repeat(300_000)}`)
+    await until('the end of the connection', async () => {
+      const count = await new Promise((resolve) => proxy.server.getConnections((_error, number) => resolve(number)))
+      return count === 0
+    })
+    client.socket.resume()
+    expect((await client.answer()).json().code).toBe('missing_header')
+    await client.closed()
+    expect(client.failure).toBeUndefined()
+  })
+
   it('[D-SM-14] answers 405 to TRACE, whatever the route says, and the API sees nothing', async () => {
     await start()
     const { answer } = await send(proxy.bytes('TRACE /api/x'))

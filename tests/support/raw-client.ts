@@ -22,6 +22,8 @@ export interface RawClient {
   /** Everything that came and was not read as an answer yet. */
   received: string
   isClosed: boolean
+  /** Code of the error that ended the connection, such as ECONNRESET. */
+  failure: string | undefined
   send(bytes: string): void
   /** The next answer, once it is whole. Interim answers (1xx) are answers too. */
   answer(options?: { method?: string }): Promise<RawAnswer>
@@ -58,6 +60,7 @@ export async function openClient(port: number): Promise<RawClient> {
     socket,
     received: '',
     isClosed: false,
+    failure: undefined,
     send: (bytes) => void socket.write(bytes, 'latin1'),
     async answer({ method = 'GET' } = {}) {
       const end = () => {
@@ -79,7 +82,7 @@ export async function openClient(port: number): Promise<RawClient> {
     client.received += chunk.toString('latin1')
     look()
   })
-  socket.on('error', () => {})
+  socket.on('error', ({ code }: NodeJS.ErrnoException) => (client.failure = code))
   socket.on('close', () => {
     client.isClosed = true
     look()

@@ -1,0 +1,66 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { describeError, errorCatalogue, type ErrorCode, type Logger } from '@token-handler/shared'
+import { sendError, type HeaderLines } from './answers.ts'
+import type { Route } from './routes.ts'
+
+/** Why a request is not served, and headers that only this request's answer needs. */
+export interface Refusal {
+  readonly code: ErrorCode
+  readonly headers?: HeaderLines
+}
+
+export type Refuse = (
+  req: IncomingMessage,
+  res: ServerResponse,
+  route: Route | undefined,
+  refusal: Refusal,
+  cause?: unknown,
+) => void
+
+/** What RFC 9110 asks for beside a status, and RFC 6750 section 3.1: nothing is wrong with a token that was not there. */
+const usualHeaders = new Map<ErrorCode, HeaderLines>([
+  ['session_missing', ['www-authenticate', 'Bearer']],
+  ['access_token_expired', ['www-authenticate', 'Bearer error="invalid_token"']],
+  ['session_ended', ['www-authenticate', 'Bearer error="invalid_token"']],
+  ['upgrade_required', ['upgrade', 'websocket', 'connection', 'upgrade']],
+  ['upstream_overloaded', ['retry-after', '1']],
+  ['shutting_down', ['retry-after', '1']],
+])
+
+/**
+ * Answers an error and leaves one line about it: codes and the route's path, never what the client sent. Line and answer
+ * (`X-Request-Id`) share an id that is ours alone; what a client sends under that name is the API's to read.
+ */
+export function createRefuse({
+  cors,
+  logger,
+}: {
+  readonly cors: (origin: string | undefined) => HeaderLines
+  readonly logger: Logger
+}): Refuse {
+  return (req, res, route, { code, headers = [] }, cause) => {
+    const requestId = randomUUID()
+    const { status } = errorCatalogue[code]
+    const level = status < 500 ? 'info' : status === 500 ? 'error' : 'warn'
+    logger[level](
+      {
+        event: 'request_refused',
+        code,
+        status,
+        method: req.method,
+        route: route?.path,
+        requestId,
+        ...(cause === undefined ? {} : { cause: describeError(cause) }),
+      },
+      'A request was refused.',
+    )
+    sendError(req, res, code, [
+      ...cors(req.headers.origin),
+      ...(usualHeaders.get(code) ?? []),
+      ...headers,
+      'x-request-id',
+      requestId,
+    ])
+  }
+}
