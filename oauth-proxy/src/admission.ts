@@ -25,18 +25,16 @@ export interface AdmissionDeps {
 
 const withoutSession: Admission = { ok: true, claims: undefined }
 
-/** Judges a well-formed request for a route, before a byte of its body is read: method, source, session, policy, size. */
+/** Judges a well-formed request for a route, before a byte of its body is read: method, source, size, session, policy. */
 export function admit(req: IncomingMessage, route: Route, deps: AdmissionDeps): Admission {
   const { method = '', headers } = req
   if (!route.allowedMethods.has(method))
     return { ok: false, code: 'method_not_allowed', headers: ['allow', route.allow] }
   const untrusted = refuseSource({ method, headers }, route.guardPolicy)
   if (untrusted !== undefined) return { ok: false, code: untrusted }
-  const admission = route.session === 'required' ? admitSession(headers.cookie, route, deps) : withoutSession
-  if (!admission.ok) return admission
   const length = Number(headers['content-length'] ?? 0)
-  const isTooLarge = route.maxBodyBytes !== undefined && length > route.maxBodyBytes
-  return isTooLarge ? { ok: false, code: 'payload_too_large' } : admission
+  if (route.maxBodyBytes !== undefined && length > route.maxBodyBytes) return { ok: false, code: 'payload_too_large' }
+  return route.session === 'required' ? admitSession(headers.cookie, route, deps) : withoutSession
 }
 
 function admitSession(cookieHeader: string | undefined, route: Route, deps: AdmissionDeps): Admission {
