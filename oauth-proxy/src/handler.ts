@@ -61,7 +61,8 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
   const admissionDeps: AdmissionDeps = { names, sealer, rules, clock }
   const peerOf = createPeerJudge(options.trustedProxies)
   const upstreams = new Upstreams()
-  const routes = new RouteTable(compileRoutes(options, upstreams))
+  const compiled = compileRoutes(options, upstreams)
+  const routes = new RouteTable(compiled)
   const requestHeaders = createRequestHeaders({
     publicOrigin,
     ownCookiePrefixes: names.ownPrefixes,
@@ -71,7 +72,7 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
   const exchangeDeps: ExchangeDeps = {
     responseHeaders: createResponseHeaders({
       cors,
-      addresses: { routes, publicOrigin, upstreamOrigins: new Set(options.routes.map(({ upstream }) => upstream)) },
+      addresses: { routes, publicOrigin, upstreamOrigins: new Set(compiled.map((route) => route.upstreamPool.origin)) },
     }),
     failed: ({ req, res, route }, code, cause) => refuse(req, res, route, { code }, cause),
     brokeOff: ({ req, route }, cause) => {
@@ -93,15 +94,13 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
     // Middleware before this one may have taken longer than the client waits; writing to it would be an error.
     if (res.destroyed) return
     const requestTarget = targetOf(req)
-    if (requestTarget.length > maxTargetLength) {
-      refuse(req, res, undefined, { code: 'uri_too_long' })
-      return
-    }
-    const target = parseRequestTarget(requestTarget, publicHost)
+    const isTooLong = requestTarget.length > maxTargetLength
+    const target = isTooLong ? undefined : parseRequestTarget(requestTarget, publicHost)
     const match = target === undefined ? undefined : routes.match(target.path)
     if (target === undefined || match?.found !== 'route') {
+      const code = isTooLong ? 'uri_too_long' : match?.found === 'nothing' ? 'not_found' : 'invalid_request'
       if (next !== undefined && !routes.claims(requestTarget)) next()
-      else refuse(req, res, undefined, { code: match?.found === 'nothing' ? 'not_found' : 'invalid_request' })
+      else refuse(req, res, undefined, { code })
       return
     }
     const { route } = match

@@ -38,6 +38,8 @@ describe('the OAuth Proxy in an Express app', () => {
     expect((await call('GET /')).body).toBe('the SPA')
     expect((await call('GET /orders/1')).body).toBe('the SPA')
     expect((await call('GET /apix')).body).toBe('the SPA')
+    expect((await call(`GET /callback?response=${'x'.repeat(9000)}`)).body).toBe('the SPA')
+    expect((await call(`GET /api/x?y=${'x'.repeat(9000)}`)).status).toBe(414)
   })
 
   it('judges the whole path where it is mounted on a part of it', async () => {
