@@ -1,10 +1,16 @@
 import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
-import { createMemoryLedger, generateKeyFile } from '@token-handler/shared'
+import {
+  createMemoryLedger,
+  generateKeyFile,
+  sessionIdentity,
+  type AccessCookieClaims,
+  type SessionIdentity,
+} from '@token-handler/shared'
 import { fakeClock } from '../support/clock.ts'
 import { until } from '../support/until.ts'
-import { postLogoutRedirectUri, startAgent } from './running-agent.ts'
+import { postLogoutRedirectUri, startAgent, type Browser } from './running-agent.ts'
 import { startScripted, type Scripted } from './scripted.ts'
 import { faultyLedger } from './faulty-ledger.ts'
 
@@ -81,7 +87,9 @@ describe('logout', () => {
   it('[B-LO-08] makes copies of the cookies worthless at once', async () => {
     const browser = await scripted.loggedIn()
     const copy = browser.jar.snapshot()
+    const access = accessOf(browser)
     await browser.post('logout')
+    expect(scripted.agent.ledger.rules.endOf(access)).toBe('logout')
     browser.jar.restore(copy)
     expect((await browser.get('session')).text).toBe('{"is_logged_in":false}')
     browser.jar.restore(copy)
@@ -160,6 +168,14 @@ describe('logout', () => {
     await hinting.close()
   })
 })
+
+/** The session as the proxy sees it. */
+function accessOf({ jar }: Browser): SessionIdentity {
+  const [name = ''] = jar.names().filter((one) => one.includes('-at-'))
+  const opened = scripted.agent.sealer.open<AccessCookieClaims>('access-token', jar.get(name)[0]?.value ?? '')
+  if (!opened.ok) throw new Error(opened.reason)
+  return sessionIdentity(opened.claims)
+}
 
 describe('logout with an ID token hint', () => {
   const navigation = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', 'sec-fetch-site': 'same-origin' }

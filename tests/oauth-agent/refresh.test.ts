@@ -71,6 +71,7 @@ describe('a refresh', () => {
       scripted.server.tokenAnswer = { refresh_token: round === 1 ? '' : undefined }
       expect((await browser.post('refresh')).status).toBe(200)
     }
+    expect(refreshes()).toBe(3)
     expect(scripted.server.calls.every((call) => call.endpoint !== 'token' || call.authorization)).toBe(true)
   })
 
