@@ -9,7 +9,7 @@ export default {
   transform: {},
   extensionsToTreatAsEsm: ['.ts'],
   setupFiles: ['<rootDir>/tests/support/realm.ts'],
-  testEnvironmentOptions: { customExportConditions: ['node', 'node-addons', 'development'] },
+  testEnvironmentOptions: { customExportConditions: ['node', 'node-addons', 'development', 'token-handler-source'] },
   testTimeout: 20_000,
   reporters: ['default', '<rootDir>/tests/support/plain-summary.mjs'],
 }

@@ -5,7 +5,7 @@ const common = {
   root: import.meta.dirname,
   base: '/',
   // The workspaces resolve to their sources: the demo needs no build of the library first.
-  resolve: { conditions: ['module', 'browser', 'development'] },
+  resolve: { conditions: ['module', 'browser', 'token-handler-source'] },
 } satisfies InlineConfig
 
 /** Nothing inline, so that the pages live under a Content Security Policy without exceptions. */
