@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, randomBytes, type KeyObject } from 'node:crypto'
 import type { Clock } from './clock.ts'
 import type { KeyRing, Purpose, PurposeKey } from './key-ring.ts'
+import { OpenedValues } from './opened-values.ts'
 
 /** Why a sealed value was not opened. Callers tell the browser none of this. */
 export type RefusalReason = 'unknown_key' | 'damaged' | 'wrong_purpose' | 'expired'
@@ -28,21 +29,31 @@ const ivLength = 16
 const tagLength = 22
 /** `kid` is at most 16 characters, which makes the protected header at most 108; anything longer is not ours. */
 const maxHeaderLength = 128
+/** Access cookies that are remembered opened, all together: those of some 6,000 sessions with tokens of 900 bytes. */
+const rememberedCharacters = 8_000_000
 const typePrefix = 'th1-'
 /** The protected header of what is sealed under a key that has one use only. */
 const bareHeader = Buffer.from('{"alg":"dir","enc":"A256GCM"}').toString('base64url')
+
+/** A protected header that names a key of the ring, and its bytes, which the tag covers as well. */
+interface KnownHeader {
+  readonly purposeKey: PurposeKey
+  readonly bytes: Buffer
+}
 
 /** @param keyRing Asked on every call, so that a reloaded ring takes effect at once. */
 export function createCookieSealer(keyRing: () => KeyRing, clock: Clock): CookieSealer {
   let ring = keyRing()
   // The protected header is the same text for every value of one key and purpose: parse it once, then look it up.
-  let headers = new Map<string, PurposeKey>()
+  let headers = new Map<string, KnownHeader>()
+  const opened = new OpenedValues(rememberedCharacters)
 
   function current(): KeyRing {
     const latest = keyRing()
     if (latest !== ring) {
       ring = latest
       headers = new Map()
+      opened.clear()
     }
     return ring
   }
@@ -58,18 +69,24 @@ export function createCookieSealer(keyRing: () => KeyRing, clock: Clock): Cookie
       if (headerEnd < 1 || headerEnd > maxHeaderLength) return { ok: false, reason: 'damaged' }
       const header = value.slice(0, headerEnd)
       const keys = current()
-      let purposeKey = headers.get(header)
-      if (purposeKey === undefined) {
+      let known = headers.get(header)
+      if (known === undefined) {
         const parsed = parseHeader(header)
         if (parsed === undefined) return { ok: false, reason: 'damaged' }
         if (parsed.purpose !== purpose) return { ok: false, reason: 'wrong_purpose' }
-        purposeKey = keys.openingKey(purpose, parsed.kid)
+        const purposeKey = keys.openingKey(purpose, parsed.kid)
         if (purposeKey === undefined) return { ok: false, reason: 'unknown_key' }
-        if (headers.size < 64) headers.set(header, purposeKey)
+        known = { purposeKey, bytes: Buffer.from(header, 'ascii') }
+        if (headers.size < 64) headers.set(header, known)
       }
-      if (purposeKey.purpose !== purpose) return { ok: false, reason: 'wrong_purpose' }
-      const claims = decryptCompact(header, headerEnd, value, purposeKey.key)
-      if (claims === undefined) return { ok: false, reason: 'damaged' }
+      if (known.purposeKey.purpose !== purpose) return { ok: false, reason: 'wrong_purpose' }
+      let claims = opened.get(value, known.purposeKey)
+      if (claims === undefined) {
+        claims = decryptCompact(known.bytes, headerEnd, value, known.purposeKey.key)
+        if (claims === undefined) return { ok: false, reason: 'damaged' }
+        // No other purpose comes with every request.
+        if (purpose === 'access-token') opened.add(value, known.purposeKey, claims)
+      }
       if (typeof claims.exp !== 'number' || claims.exp * 1000 <= clock.now()) return { ok: false, reason: 'expired' }
       return { ok: true, claims: claims as Claims }
     },
@@ -86,7 +103,8 @@ export function sealUnder(key: KeyObject, text: string): string {
 
 /** Opens what {@link sealUnder} made, or returns `undefined`. */
 export function openUnder(key: KeyObject, value: string): string | undefined {
-  return value.startsWith(`${bareHeader}.`) ? decryptText(bareHeader, bareHeader.length, value, key) : undefined
+  if (!value.startsWith(`${bareHeader}.`)) return undefined
+  return decryptText(Buffer.from(bareHeader, 'ascii'), bareHeader.length, value, key)
 }
 
 function protectedHeader({ kid, purpose }: PurposeKey): string {
@@ -120,7 +138,7 @@ function encryptCompact(header: string, key: KeyObject, text: string): string {
   return `${header}..${parts.join('.')}`
 }
 
-function decryptCompact(header: string, headerEnd: number, value: string, key: KeyObject): SealedClaims | undefined {
+function decryptCompact(header: Buffer, headerEnd: number, value: string, key: KeyObject): SealedClaims | undefined {
   const text = decryptText(header, headerEnd, value, key)
   if (text === undefined) return undefined
   try {
@@ -132,19 +150,20 @@ function decryptCompact(header: string, headerEnd: number, value: string, key: K
 }
 
 // Synchronous on purpose: WebCrypto costs ten times as much a request (docs/decisions/0002).
-function decryptText(header: string, headerEnd: number, value: string, key: KeyObject): string | undefined {
+function decryptText(header: Buffer, headerEnd: number, value: string, key: KeyObject): string | undefined {
   // header . (empty encrypted key) . iv . ciphertext . tag
   const ivStart = headerEnd + 2
   const ciphertextStart = ivStart + ivLength + 1
   const tagStart = value.length - tagLength
   if (tagStart - 1 < ciphertextStart || value[headerEnd + 1] !== '.') return undefined
   if (value[ciphertextStart - 1] !== '.' || value[tagStart - 1] !== '.') return undefined
-  const iv = strictBase64url(value.slice(ivStart, ivStart + ivLength))
-  const ciphertext = strictBase64url(value.slice(ciphertextStart, tagStart - 1))
-  const tag = strictBase64url(value.slice(tagStart))
+  if (!isBase64url(value)) return undefined
+  const iv = strictBytes(value.slice(ivStart, ivStart + ivLength))
+  const ciphertext = strictBytes(value.slice(ciphertextStart, tagStart - 1))
+  const tag = strictBytes(value.slice(tagStart))
   if (iv === undefined || ciphertext === undefined || tag === undefined) return undefined
   const decipher = createDecipheriv('aes-256-gcm', key, iv, { authTagLength: tagBytes })
-  decipher.setAAD(Buffer.from(header, 'ascii'))
+  decipher.setAAD(header)
   decipher.setAuthTag(tag)
   const start = decipher.update(ciphertext)
   try {
@@ -155,8 +174,26 @@ function decryptText(header: string, headerEnd: number, value: string, key: KeyO
   }
 }
 
-/** Node's decoder ignores junk and accepts several encodings of the same bytes; we accept exactly one (RFC 4648 section 3.5). */
-function strictBase64url(text: string): Buffer | undefined {
+/** Last characters of a text whose length is 2 or 3 more than a multiple of 4: those that leave no bit over. */
+const lastOfTwo = 'AQgw'
+const lastOfThree = 'AEIMQUYcgkosw048'
+
+/** The bytes of one part, of which {@link isBase64url} holds, if it is their only spelling. */
+function strictBytes(text: string): Buffer | undefined {
   const bytes = Buffer.from(text, 'base64url')
-  return bytes.toString('base64url') === text ? bytes : undefined
+  const rest = text.length % 4
+  // Junk is skipped by Node's decoder, and missing from the length then.
+  if (rest === 1 || bytes.length !== Math.floor((text.length * 3) / 4)) return undefined
+  const last = text.charAt(text.length - 1)
+  if ((rest === 2 && !lastOfTwo.includes(last)) || (rest === 3 && !lastOfThree.includes(last))) return undefined
+  return bytes
+}
+
+/**
+ * Whether none of those characters is in there that Node's decoder takes for others: the other alphabet, and beyond ASCII
+ * what shares its low byte with one of ours. We accept exactly one spelling (RFC 4648 section 3.5). Together with
+ * {@link strictBytes} this does what encoding again and comparing does, for 1 µs less a request, 2 µs with 3.5 KB.
+ */
+function isBase64url(text: string): boolean {
+  return !text.includes('+') && !text.includes('/') && Buffer.byteLength(text) === text.length
 }
