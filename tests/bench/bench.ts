@@ -18,8 +18,8 @@ export class Bench {
 
   private constructor(options: BenchOptions) {
     this.options = options
-    this.load = startChild(new URL('./load-generator.ts', import.meta.url), ['--max-semi-space-size=64'])
-    this.upstream = startChild(new URL('./upstream.ts', import.meta.url))
+    this.load = startChild(new URL('./load-generator.ts', import.meta.url), 'others', ['--max-semi-space-size=64'])
+    this.upstream = startChild(new URL('./upstream.ts', import.meta.url), 'others')
   }
 
   static async start(options: BenchOptions): Promise<Bench> {

@@ -21,7 +21,6 @@ export type LoadQuestion =
       readonly cookies: string
     }
 
-export type { LatencyResult, LoadResult, StreamResult }
 export type LoadAnswer = LoadResult | LatencyResult | StreamResult | Record<string, never>
 
 const prepared = new Map<string, { readonly requests: readonly Buffer[]; next: number }>()

@@ -1,7 +1,7 @@
 import type { Bench } from './bench.ts'
 import type { Contender } from './contenders/contender.ts'
 import { trafficOf } from './figures.ts'
-import type { LatencyResult, LoadResult } from './load-generator.ts'
+import type { LatencyResult, LoadResult } from './load.ts'
 import { shuffled } from './statistics.ts'
 
 export interface AddedLatency {
@@ -31,10 +31,11 @@ async function compare(
 ): Promise<AddedLatency> {
   const { rounds, seconds, isQuick } = bench.options
   const limits = { seconds, minRequests: 200 }
+  const warmUp = { seconds: 0, minRequests: isQuick ? 200 : 150_000 }
   report('looking for half load')
-  await during(bench, bare, () => bench.load.ask({ do: 'saturate', limits: { ...limits, seconds: isQuick ? 0 : 2 } }))
+  await during(bench, bare, () => bench.load.ask({ do: 'saturate', limits: warmUp }))
   const saturated = await during(bench, proxy, async () => {
-    await bench.load.ask({ do: 'saturate', limits: { ...limits, seconds: isQuick ? 0 : 2 } })
+    await bench.load.ask({ do: 'saturate', limits: warmUp })
     return bench.load.ask<LoadResult>({ do: 'saturate', limits })
   })
   const requestsPerSecond = saturated.requests / saturated.seconds / 2

@@ -1,10 +1,9 @@
 import { buildKeyRing, createCookieSealer, systemClock } from '@token-handler/shared'
 import { residentMegabytes } from './accounting.ts'
 import type { Bench } from './bench.ts'
-import type { StreamResult } from './load-generator.ts'
 import { keyContext } from './site.ts'
 import { spreadOf } from './statistics.ts'
-import type { Direction } from './stream.ts'
+import type { Direction, StreamResult } from './stream.ts'
 import { fakeToken, sessionCookies } from './traffic.ts'
 
 const sampleMs = 10

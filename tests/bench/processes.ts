@@ -1,5 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { placed, type Place } from './placement.ts'
 
 /** A program of the benchmark in a process of its own, which answers questions one after another. */
 export interface Child<Question, Answer> {
@@ -14,10 +15,13 @@ type Envelope = { readonly answer: unknown } | { readonly error: string }
 /** @param module URL of a TypeScript file that calls {@link answerParent}. */
 export function startChild<Question, Answer>(
   module: URL,
+  place: Place,
   nodeOptions: readonly string[] = [],
 ): Child<Question, Answer> {
+  const [execPath, execArgv] = placed(place, process.execPath, ['--conditions=development', ...nodeOptions])
   const child = fork(module, {
-    execArgv: ['--conditions=development', ...nodeOptions],
+    execPath,
+    execArgv,
     env: { ...process.env, NODE_ENV: 'production' },
     // Standard output is the benchmark's own: with --json it holds one object and nothing else.
     stdio: ['ignore', process.stderr, 'inherit', 'ipc'],

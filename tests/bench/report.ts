@@ -2,6 +2,7 @@ import { cpus, release, totalmem } from 'node:os'
 import { targets, type CellName, type Key } from './figures.ts'
 import type { CellRounds } from './measure-cpu.ts'
 import type { BenchOptions } from './options.ts'
+import { isPlacing } from './placement.ts'
 import { spreadOf, type Spread } from './statistics.ts'
 
 export interface Report {
@@ -44,6 +45,7 @@ export function jsonReport({ figures, cells, absent, pacedRequestsPerSecond }: R
     seconds: options.seconds,
     connections: options.connections,
     quick: options.isQuick,
+    cpu_of_its_own: isPlacing,
     machine: machine(),
   })
 }
@@ -66,6 +68,7 @@ export function textReport({ figures, cells, absent, pacedRequestsPerSecond }: R
       ? []
       : [`latency at ${Math.round(pacedRequestsPerSecond)} requests/s, half of what the OAuth Proxy serves here`]),
     `${options.rounds} rounds of ${options.seconds} s, ${options.starts} starts, ${options.connections} connections; ${machine()}`,
+    ...(isPlacing ? [] : ['Contenders shared their CPU with the load: that takes two CPUs and taskset to avoid.']),
     ...(options.isQuick ? ['A smoke run: its figures mean nothing.'] : []),
     ...(isCalm(figures) ? [] : ['The machine was not calm: see a_a_control. Do not quote this run.']),
   ]

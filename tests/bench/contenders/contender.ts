@@ -35,7 +35,11 @@ export async function startNodeContender(
     profileFolder === undefined
       ? []
       : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`, `--cpu-prof-name=${name}.cpuprofile`]
-  const child = startChild<ContenderSettings, ContenderAnswer>(new URL(module, import.meta.url), nodeOptions)
+  const child = startChild<ContenderSettings, ContenderAnswer>(
+    new URL(module, import.meta.url),
+    'contender',
+    nodeOptions,
+  )
   const { port } = await child.ask({ upstreamPort, keyFile, routes })
   return { port, pids: () => processTree(child.pid), stop: () => child.stop() }
 }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import type { Contender, Surroundings } from './contender.ts'
-import { findProgram, startProgram } from './native-program.ts'
+import { findProgram } from '../programs.ts'
+import { startProgram } from './native-program.ts'
 import { clientId, clientSecret, logIn, plainOrigin, startAuthorizationServer } from './login.ts'
 
 const moduleFolders = ['/usr/lib/apache2/modules', '/usr/lib64/httpd/modules']

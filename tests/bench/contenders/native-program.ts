@@ -1,21 +1,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { processTree } from '../accounting.ts'
+import { placed } from '../placement.ts'
 import type { Contender } from './contender.ts'
 
 const startDeadlineMs = 10_000
-const searchPath = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin', '/sbin']
-
-/** Where a program of the operating system is, or `undefined` when it is not installed. */
-export function findProgram(name: string): string | undefined {
-  return searchPath.map((folder) => join(folder, name)).find((file) => existsSync(file))
-}
-
 /**
  * Starts a server program with a configuration of its own in a temporary folder, and waits until it takes connections.
  * @param args Its arguments, given the configuration file and the folder.
@@ -29,7 +22,8 @@ export async function startProgram(
   const port = await freePort()
   const configFile = join(folder, 'server.conf')
   await writeFile(configFile, configuration(port, folder))
-  const child = spawn(program, args(configFile, folder), { stdio: ['ignore', process.stderr, 'inherit'] })
+  const [command, commandArgs] = placed('contender', program, args(configFile, folder))
+  const child = spawn(command, commandArgs, { stdio: ['ignore', process.stderr, 'inherit'] })
   // Whatever happens to the benchmark, nothing of it stays behind.
   const kill = (): void => void child.kill('SIGTERM')
   process.once('exit', kill)

@@ -1,5 +1,6 @@
 import type { Contender, Surroundings } from './contender.ts'
-import { findProgram, startProgram } from './native-program.ts'
+import { findProgram } from '../programs.ts'
+import { startProgram } from './native-program.ts'
 
 /** nginx as a plain proxy with one worker: the floor of a native proxy, without any authentication. */
 export async function startNginx({ upstreamPort }: Surroundings): Promise<Contender | undefined> {

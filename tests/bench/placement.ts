@@ -1,0 +1,30 @@
+import { readFileSync } from 'node:fs'
+import { findProgram } from './programs.ts'
+
+/**
+ * Keeps each contender on a CPU of its own, with upstream and load generator on the others. Where the scheduler puts them
+ * together otherwise depends on chance, and made identical processes differ by a fifth.
+ */
+export type Place = 'contender' | 'others'
+
+const allowed = allowedCpus()
+const taskset = findProgram('taskset')
+
+/** Whether processes can be placed: that takes two CPUs and util-linux. */
+export const isPlacing = taskset !== undefined && allowed.length > 1
+
+/** The command that runs a program in its place. */
+export function placed(place: Place, command: string, args: readonly string[]): [string, string[]] {
+  if (taskset === undefined || !isPlacing) return [command, [...args]]
+  const cpus = place === 'contender' ? allowed.slice(-1) : allowed.slice(0, -1)
+  return [taskset, ['-c', cpus.join(','), command, ...args]]
+}
+
+/** Numbers of the CPUs that this process may use, from a list such as `0-3,8`. */
+function allowedCpus(): number[] {
+  const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? ''
+  return list.split(',').flatMap((range) => {
+    const [first = 0, last = first] = range.split('-').map(Number)
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index)
+  })
+}
