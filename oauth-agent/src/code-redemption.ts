@@ -84,7 +84,7 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
     try {
       const generation = await redeem(redemption)
       outcome = sealUnder(pending.key, sessions.serialize(generation))
-      background.follow('end of replaced sessions', endReplaced(cookieHeader))
+      background.follow('end of replaced sessions', endReplaced(cookieHeader, generation))
       return { state: 'session', generation, idleSecondsLeft: idleSeconds }
     } finally {
       await ledger.settleLogin(pending.id, outcome)
@@ -143,10 +143,14 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
     return { state: 'session', generation: { ...newest, id: newest.id ?? generation.id }, idleSecondsLeft: undefined }
   }
 
-  /** The session that this browser had ends softly: its refresh token goes, its access cookie runs out. */
-  async function endReplaced(cookieHeader: string | undefined): Promise<void> {
+  /**
+   * The session that this browser had ends softly: its refresh token is revoked, its access cookie runs out. Within one
+   * session of the authorization server the old token is left to expire: many servers end that session's grant with it,
+   * and so the login that was just made (docs/decisions/0006).
+   */
+  async function endReplaced(cookieHeader: string | undefined, { claims: { asid } }: Generation): Promise<void> {
     const shown = sessions.open(cookieHeader)
-    if (shown !== undefined && 'claims' in shown) {
+    if (shown !== undefined && 'claims' in shown && (asid === undefined || shown.claims.asid !== asid)) {
       const refreshToken = await sessions.newestRefreshToken(shown.claims)
       if (refreshToken !== undefined) authorizationServer.revoke({ refreshToken })
     }

@@ -425,6 +425,7 @@ describe('a login over a session', () => {
     const names = (kind: string): string[] => browser.jar.names().filter((name) => name.includes(kind))
     const [oldAccess = '', oldRefresh = ''] = [...names('-at-'), ...names('-rt-')]
     const oldToken = scripted.server.issued.find((value) => value.startsWith('canary-refresh')) ?? ''
+    scripted.server.idToken = { claims: { sid: 'as-session-2' } }
     const { answer } = await scripted.logIn(browser)
     expect(answer.status).toBe(200)
     expect(names('-rt-')).toHaveLength(1)
