@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtempSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -46,7 +46,10 @@ describe('spa.dev_server with Vite', () => {
   }, 60_000)
   afterAll(async () => {
     await browser?.close()
+    const ended = once(vite, 'exit')
     vite.kill('SIGTERM')
+    await ended
+    rmSync(root, { recursive: true })
   })
 
   const writeApp = (text: string): void => {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
@@ -34,6 +34,7 @@ beforeAll(async () => {
 })
 afterAll(() => {
   for (const part of opened) part.close()
+  rmSync(root, { recursive: true })
 })
 
 describe('the built SPA', () => {

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
-import { afterEach, describe, expect, it } from '@jest/globals'
+import { afterAll, afterEach, describe, expect, it } from '@jest/globals'
 import { ConfigError, type Logger } from '@token-handler/shared'
 import { createPublicServer } from '../../cli/src/public-server.ts'
 import { keepCertificates } from '../../spa-example/certificates.ts'
@@ -15,9 +15,13 @@ import { until } from '../support/until.ts'
 
 const names = ['api.example.localhost']
 const opened: { close(): unknown }[] = []
+const folders: string[] = []
 
 afterEach(() => {
   for (const part of opened.splice(0)) part.close()
+})
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true })
 })
 
 describe('the TLS listener', () => {
@@ -82,8 +86,8 @@ describe('the TLS listener', () => {
   })
 
   it('names the file that it cannot read, and a key of another certificate, and shows neither', async () => {
-    const files = writeCertificates(await makeCertificates(names))
-    const other = writeCertificates(await makeCertificates(names))
+    const files = writeFiles(await makeCertificates(names))
+    const other = writeFiles(await makeCertificates(names))
     const garbage = join(files.folder, 'garbage.pem')
     writeFileSync(garbage, 'secret garbage')
     const wrong = [
@@ -102,7 +106,8 @@ describe('the TLS listener', () => {
 })
 
 describe('the demo certificates', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'token-handler-demo-'))
+  const folder = mkdtempSync(join(tmpdir(), 'token-handler-certificates-'))
+  folders.push(folder)
   const kept = async (wanted: readonly string[]): Promise<X509Certificate> =>
     new X509Certificate(readFileSync((await keepCertificates(folder, wanted)).certificate))
 
@@ -142,7 +147,7 @@ async function start({ minimumVersion = 'TLSv1.3' }: { minimumVersion?: 'TLSv1.2
   events: string[]
 }> {
   const certificates = await makeCertificates(names)
-  const files = writeCertificates(certificates)
+  const files = writeFiles(certificates)
   const events: string[] = []
   const note = (fields: Readonly<Record<string, unknown>>): void => void events.push(String(fields['event']))
   const logger: Logger = { debug: note, info: note, warn: note, error: note }
@@ -152,6 +157,12 @@ async function start({ minimumVersion = 'TLSv1.3' }: { minimumVersion?: 'TLSv1.2
   await once(server, 'listening')
   opened.push({ close: () => [server.close(), server.closeAllConnections()] })
   return { port: (server.address() as AddressInfo).port, certificates, files, events }
+}
+
+function writeFiles(certificates: Certificates): ReturnType<typeof writeCertificates> {
+  const files = writeCertificates(certificates)
+  folders.push(files.folder)
+  return files
 }
 
 function listenWith(
