@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import {
   cookieNames,
   corsHeaders,
+  createPeers,
   describeError,
   isPreflight,
   preflightHeaders,
@@ -19,7 +20,6 @@ import { createCors, sendPreflight } from './answers.ts'
 import { maxTargetLength, parseRequestTarget } from './canonical-path.ts'
 import { Exchange, type ExchangeDeps } from './forward.ts'
 import type { OAuthProxyOptions } from './options.ts'
-import { createPeerJudge } from './peer.ts'
 import { createRefuse } from './refusals.ts'
 import { hasBody } from './request-body.ts'
 import { createRequestHeaders, refuseFraming } from './request-headers.ts'
@@ -59,7 +59,7 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
   const cors = createCors(trustedOrigins)
   const refuse = createRefuse({ cors, logger })
   const admissionDeps: AdmissionDeps = { names, sealer, rules, clock }
-  const peerOf = createPeerJudge(options.trustedProxies)
+  const { peerOf } = createPeers(options.trustedProxies)
   const upstreams = new Upstreams()
   const compiled = compileRoutes(options, upstreams)
   const routes = new RouteTable(compiled)

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import type { ErrorCode } from '@token-handler/shared'
+import type { ErrorCode, Peer } from '@token-handler/shared'
+import { forwardedFor } from './forwarded-for.ts'
 import { createNameFilter, nameList } from './name-filter.ts'
-import { forwardedFor, type Peer } from './peer.ts'
 import type { Route } from './routes.ts'
 
 /**
