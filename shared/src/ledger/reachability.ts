@@ -7,6 +7,8 @@ import { describeError, type Logger } from '../logger.ts'
 export interface Reachability {
   /** Since when the store answers without interruption, on the ledger's clock. */
   readonly since: number
+  /** Whether the last answer was a failure. */
+  readonly isFailing: boolean
   /** @param now The ledger's time. */
   succeeded(now: number): void
   failed(reason: string, error: unknown): void
@@ -19,6 +21,9 @@ export function trackReachability(kind: string, logger: Logger, initially = -Inf
   return {
     get since() {
       return since
+    },
+    get isFailing() {
+      return failures > 0
     },
     succeeded(now) {
       if (failures === 0 && since !== Infinity) return

@@ -44,6 +44,8 @@ export interface Statements {
   readonly writeRule: StatementSync
   readonly readRules: StatementSync
   readonly dataVersion: StatementSync
+  /** Changes something that nobody reads. */
+  readonly writeProbe: StatementSync
 }
 
 export interface OpenOptions {
@@ -139,5 +141,6 @@ function prepare(database: DatabaseSync): Statements {
     ),
     readRules: database.prepare('SELECT seq, key, before, reason, expires_at FROM rule WHERE seq > ? ORDER BY seq'),
     dataVersion: database.prepare('PRAGMA data_version'),
+    writeProbe: database.prepare("INSERT OR REPLACE INTO meta VALUES ('probed_at', ?)"),
   }
 }

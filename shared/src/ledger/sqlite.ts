@@ -21,6 +21,8 @@ export interface SqliteLedgerOptions {
 
 /** Rules of other processes are seen within this time. */
 const pollMs = 25
+/** While the file cannot be written to. */
+const probeMs = 100
 const sweepMs = 60_000
 const sweepRows = 500
 /** A file that is locked for longer counts as unreachable. */
@@ -112,7 +114,8 @@ async function openSqliteStore({ path, clock, logger, lossRule }: SqliteLedgerOp
   const context = ({ incarnationAt }: SqliteFile): StepContext => ({
     now: clock.now(),
     incarnationAt,
-    reachableSince: reachability.since,
+    // Until the file was written to again, nobody knows since when it can be.
+    reachableSince: reachability.isFailing ? Infinity : reachability.since,
     endOf: (session) => rules.endOf(session),
   })
 
@@ -126,6 +129,17 @@ async function openSqliteStore({ path, clock, logger, lossRule }: SqliteLedgerOp
       if (fault === undefined) throw error
       mayMissRules = true
       if (fault !== 'busy') reachability.failed(fault, error)
+    }
+  }
+
+  /** Finds out when the file can be written to again, for steps that only read do not tell. */
+  function probe(): void {
+    if (!reachability.isFailing || isClosed) return
+    try {
+      const open = currentFile()
+      inTransaction(open, () => open.statements.writeProbe.run(clock.now()))
+    } catch (error) {
+      if (sqliteFault(error) === undefined) throw error
     }
   }
 
@@ -145,6 +159,7 @@ async function openSqliteStore({ path, clock, logger, lossRule }: SqliteLedgerOp
 
   catchUp(file)
   const polling = setInterval(poll, pollMs).unref()
+  const probing = setInterval(probe, probeMs).unref()
   const sweeping = setInterval(() => void sweep(), sweepMs).unref()
   void sweep()
 
@@ -205,6 +220,7 @@ async function openSqliteStore({ path, clock, logger, lossRule }: SqliteLedgerOp
 
     async close() {
       clearInterval(polling)
+      clearInterval(probing)
       clearInterval(sweeping)
       isClosed = true
       if (file.database.isOpen) file.database.close()
