@@ -9,13 +9,17 @@ export interface Background {
    * Repeats `attempt` until it returns `true`, with growing pauses. A stop ends the pauses: one last attempt is made, then
    * it is given up and logged.
    */
-  persist(what: string, attempt: () => Promise<boolean>, limits?: { readonly attempts?: number }): void
+  persist(
+    what: string,
+    attempt: () => Promise<boolean>,
+    limits?: { readonly attempts?: number; readonly longestPauseMs?: number },
+  ): void
   /** Waits for everything under way. */
   close(): Promise<void>
 }
 
 const firstPauseMs = 500
-const longestPauseMs = 30_000
+const usualLongestPauseMs = 30_000
 
 export function createBackground(logger: Logger): Background {
   const running = new Set<Promise<unknown>>()
@@ -30,7 +34,11 @@ export function createBackground(logger: Logger): Background {
     running.add(followed)
   }
 
-  async function repeat(what: string, attempt: () => Promise<boolean>, attempts: number): Promise<void> {
+  async function repeat(
+    what: string,
+    attempt: () => Promise<boolean>,
+    { attempts, longestPauseMs }: { readonly attempts: number; readonly longestPauseMs: number },
+  ): Promise<void> {
     for (let tried = 1; ; tried++) {
       const isLast = tried >= attempts || stop.signal.aborted
       if (await attempt()) return
@@ -45,8 +53,8 @@ export function createBackground(logger: Logger): Background {
 
   return {
     follow,
-    persist: (what, attempt, { attempts = Number.POSITIVE_INFINITY } = {}) =>
-      follow(what, repeat(what, attempt, attempts)),
+    persist: (what, attempt, { attempts = Infinity, longestPauseMs = usualLongestPauseMs } = {}) =>
+      follow(what, repeat(what, attempt, { attempts, longestPauseMs })),
     async close() {
       stop.abort()
       while (running.size > 0) await Promise.all(running)

@@ -187,12 +187,14 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       return { outcome: 'ended' }
     }
     if (committed.state === 'unknown') {
-      // The browser is the second place where this success survives.
-      background.persist('commit of a refresh', async () => {
+      // The browser is the second place where this success survives. The commit has to be there before the doubt is
+      // resolved, which after an interruption of the store is in five seconds.
+      const attempt = async (): Promise<boolean> => {
         const late = await write()
         if (late.state === 'ended') revoke(tokens, shown)
         return late.state !== 'unknown'
-      })
+      }
+      background.persist('commit of a refresh', attempt, { longestPauseMs: 500 })
     }
     if (!sealed.fits) return { outcome: 'too_large', generation, size: sealed.size }
     return given(generation, committed.state === 'committed' ? await idleSecondsLeft(generation.claims) : undefined)
