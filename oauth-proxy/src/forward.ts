@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import type { SessionIdentity, ErrorCode } from '@token-handler/shared'
 import type { Dispatcher } from 'undici'
 import { endAfterDrain } from './answers.ts'
+import type { Placed } from './open-exchanges.ts'
 import type { UpstreamResponse } from './response-headers.ts'
 import { hasBody, RequestBody } from './request-body.ts'
 import type { Route } from './routes.ts'
@@ -36,7 +37,8 @@ export interface ExchangeDeps {
  * One request and its answer, streamed both ways with back-pressure. undici calls the methods `on…`; when either side goes
  * away the other one is let go too.
  */
-export class Exchange implements Dispatcher.DispatchHandler {
+export class Exchange implements Dispatcher.DispatchHandler, Placed {
+  place = -1
   readonly #request: AdmittedRequest
   readonly #deps: ExchangeDeps
   #controller: Dispatcher.DispatchController | undefined

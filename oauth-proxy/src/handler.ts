@@ -19,6 +19,7 @@ import { admit, type AdmissionDeps } from './admission.ts'
 import { createCors, sendPreflight } from './answers.ts'
 import { maxTargetLength, parseRequestTarget } from './canonical-path.ts'
 import { Exchange, type ExchangeDeps } from './forward.ts'
+import { OpenExchanges } from './open-exchanges.ts'
 import type { OAuthProxyOptions } from './options.ts'
 import { createRefuse } from './refusals.ts'
 import { hasBody } from './request-body.ts'
@@ -68,7 +69,7 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
     ownCookiePrefixes: names.ownPrefixes,
     identityHeaders: options.identityHeaders ?? [],
   })
-  const exchanges = new Set<Exchange>()
+  const exchanges = new OpenExchanges<Exchange>()
   const exchangeDeps: ExchangeDeps = {
     responseHeaders: createResponseHeaders({
       cors,
