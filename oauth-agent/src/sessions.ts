@@ -163,7 +163,8 @@ export function createSessions(deps: SessionsDeps): Sessions {
     const keepSeconds = options.session.absoluteSeconds
     const attempt = async (): Promise<boolean> =>
       (await ledger.end({ sid, reason, keepSeconds, withRule })).state === 'ended'
-    if (!(await attempt())) background.persist('end of a session', attempt)
+    // Until it is written, other replicas take copies of the cookies.
+    if (!(await attempt())) background.persist('end of a session', attempt, { longestPauseMs: 2_000 })
   }
 
   const serialize = ({ refresh, access, id }: Generation): string => JSON.stringify({ refresh, access, id })
