@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
 import type { History, Outage } from './history.ts'
@@ -17,15 +18,21 @@ export interface FleetOptions {
   /** Loaded into each agent before anything else. */
   readonly preload: string | undefined
   readonly environment: (agent: number) => Readonly<Record<string, string>>
+  /** Whether the store was away at some time since an instant. */
+  readonly isStoreAway: (since: number) => boolean
+  /** Called when an agent was stopped; it may have the store's lock in its hands until it goes on. */
+  readonly onPause: (resumed: Promise<void>) => void
 }
 
 /** Agent processes, `token-handler start --only agent` each, that can be killed and paused at any moment. */
 export class AgentFleet {
   readonly #options: FleetOptions
+  /** Those that serve. */
   readonly #running = new Map<number, ChildProcess>()
+  /** All that there are. */
+  readonly #children = new Set<ChildProcess>()
   readonly #urls: (string | undefined)[] = []
   readonly #paused = new Set<number>()
-  readonly #outages = new Map<number, Outage>()
   readonly #timers = new Set<NodeJS.Timeout>()
   #brokenAt = 0
   #isStopping = false
@@ -68,11 +75,7 @@ export class AgentFleet {
     this.#running.delete(agent)
     child.kill('SIGKILL')
     await exited
-    const restarted = this.#start(agent).then(() => {
-      outage.to = Date.now()
-      this.#brokenAt = Date.now()
-    })
-    return { restarted }
+    return { restarted: this.#restart(agent, outage) }
   }
 
   /** Stops a process for a while, as a long garbage collection or a suspended machine does. */
@@ -94,7 +97,14 @@ export class AgentFleet {
       }, ms)
       this.#timers.add(timer)
     })
+    this.#options.onPause(resumed)
     return { resumed }
+  }
+
+  async #restart(agent: number, outage: Outage): Promise<void> {
+    await this.#start(agent)
+    outage.to = Date.now()
+    this.#brokenAt = Date.now()
   }
 
   pid(agent: number): number | undefined {
@@ -118,18 +128,32 @@ export class AgentFleet {
   kill9(): void {
     this.#isStopping = true
     for (const timer of this.#timers) clearTimeout(timer)
-    for (const child of this.#running.values()) child.kill('SIGKILL')
+    for (const child of this.#children) child.kill('SIGKILL')
   }
 
   #open(kind: 'killed' | 'paused', agent: number): Outage {
     const outage: Outage = { kind, agent, from: Date.now(), to: undefined }
     this.#options.history.outages.push(outage)
-    this.#outages.set(agent, outage)
     this.#options.history.note(kind, { agent })
     return outage
   }
 
+  /** Starts an agent, again and again as a supervisor does, for one that finds its store locked gives up. */
   async #start(agent: number): Promise<void> {
+    const { history, isStoreAway } = this.#options
+    const since = Date.now()
+    for (;;) {
+      const code = await this.#spawn(agent)
+      if (code === 'started' || this.#isStopping) return
+      if (!isStoreAway(since)) {
+        history.violate('agents start', `agent ${agent} ended with ${code} before it served`)
+        await sleep(1000)
+      }
+      await sleep(200)
+    }
+  }
+
+  async #spawn(agent: number): Promise<'started' | number | NodeJS.Signals | null> {
     const { folder, preload, environment, history } = this.#options
     const loading = preload === undefined ? [] : ['--import', preload]
     const args = ['--conditions=development', ...loading, main, 'start', '--only', 'agent']
@@ -138,20 +162,25 @@ export class AgentFleet {
       env: { PATH: process.env['PATH'] ?? '', NODE_NO_WARNINGS: '1', ...environment(agent) },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
-    this.#running.set(agent, child)
-    await new Promise<void>((resolve, reject) => {
+    this.#children.add(child)
+    return new Promise((resolve) => {
+      let hasStarted = false
       createInterface({ input: child.stdout }).on('line', (line) => {
         const entry = JSON.parse(line) as Record<string, unknown>
         if (entry['event'] === 'started') {
+          hasStarted = true
           this.#urls[agent] = `http://${String(entry['address'])}`
-          resolve()
+          this.#running.set(agent, child)
+          resolve('started')
         }
         this.#keep(agent, entry)
       })
       child.once('exit', (code, signal) => {
-        if (this.#running.get(agent) !== child || this.#isStopping) return resolve()
-        history.violate('agents run', `agent ${agent} ended by itself with ${signal ?? code}`)
-        reject(new Error(`agent ${agent} ended by itself with ${signal ?? code}`))
+        this.#children.delete(child)
+        if (!hasStarted) resolve(signal ?? code)
+        else if (this.#running.get(agent) === child && !this.#isStopping) {
+          history.violate('agents run', `agent ${agent} ended by itself with ${signal ?? code}`)
+        }
       })
     })
   }

@@ -94,34 +94,32 @@ export class TortureAuthorizationServer {
   }
 
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const { issuer } = this
     const path = (req.url ?? '').split('?', 1)[0]
     const form = new URLSearchParams(await textOf(req))
-    switch (path) {
-      case '/.well-known/openid-configuration':
-        return sendJson(res, 200, {
-          issuer,
-          authorization_endpoint: `${issuer}/authorize`,
-          token_endpoint: `${issuer}/token`,
-          jwks_uri: `${issuer}/jwks`,
-          revocation_endpoint: `${issuer}/revoke`,
-          response_types_supported: ['code'],
-          subject_types_supported: ['public'],
-          id_token_signing_alg_values_supported: ['ES256'],
-          code_challenge_methods_supported: ['S256'],
-          authorization_response_iss_parameter_supported: true,
-        })
-      case '/jwks':
-        return sendJson(res, 200, { keys: [this.#key.jwk] })
-      case '/revoke': {
-        const token = this.#families.find(form.get('token') ?? '')
-        if (token !== undefined) this.#families.revoke(token, Date.now())
-        return void res.writeHead(200).end()
-      }
-      case '/token':
-        return form.get('grant_type') === 'refresh_token' ? this.#refresh(form, res) : this.#redeem(form, res)
-      default:
-        return void res.writeHead(404).end()
+    if (path === '/token') {
+      await (form.get('grant_type') === 'refresh_token' ? this.#refresh(form, res) : this.#redeem(form, res))
+    } else if (path === '/revoke') {
+      const token = this.#families.find(form.get('token') ?? '')
+      if (token !== undefined) this.#families.revoke(token, Date.now())
+      res.writeHead(200).end()
+    } else if (path === '/jwks') sendJson(res, 200, { keys: [this.#key.jwk] })
+    else if (path === '/.well-known/openid-configuration') sendJson(res, 200, this.#metadata())
+    else res.writeHead(404).end()
+  }
+
+  #metadata(): Record<string, unknown> {
+    const { issuer } = this
+    return {
+      issuer,
+      authorization_endpoint: `${issuer}/authorize`,
+      token_endpoint: `${issuer}/token`,
+      jwks_uri: `${issuer}/jwks`,
+      revocation_endpoint: `${issuer}/revoke`,
+      response_types_supported: ['code'],
+      subject_types_supported: ['public'],
+      id_token_signing_alg_values_supported: ['ES256'],
+      code_challenge_methods_supported: ['S256'],
+      authorization_response_iss_parameter_supported: true,
     }
   }
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CookieJar, StoredCookie } from '../support/cookie-jar.ts'
 import type { BrowserRequests, Reply } from './browser-request.ts'
-import type { Fault, FaultSchedule } from './faults.ts'
+import type { Fault, FaultSchedule, KindAt } from './faults.ts'
 import type { History, Loss, TorturedSession } from './history.ts'
 import type { LogIn } from './login.ts'
 import type { Random } from './random.ts'
@@ -100,31 +100,23 @@ export class TorturedBrowser {
     return true
   }
 
-  async #strike(fault: Fault): Promise<void> {
+  async #strike(fault: Fault<KindAt<'browser'>>): Promise<void> {
     const { history, random } = this.#deps
     const session = this.#session
     if (session === undefined) return
     history.inject(fault, session.id)
-    switch (fault.kind) {
-      case 'abort':
-        await this.#burst({ abortMs: fault.severity * 400 })
-        break
-      case 'lost_answers':
-        await this.#burst({ isDeaf: true })
-        break
-      case 'roll_back':
-        this.#rollBack(random)
-        await this.#burst()
-        break
-      case 'thief':
-        this.#follow(this.#steal(session, fault))
-        await this.#burst()
-        return
-      default:
-        await this.#logOut(session, fault)
-        return
+    if (fault.kind === 'thief') {
+      this.#follow(this.#steal(session, fault))
+      await this.#burst()
+    } else if (fault.kind === 'logout') await this.#logOut(session, fault)
+    else {
+      if (fault.kind === 'roll_back') this.#rollBack(random)
+      await this.#burst({
+        ...(fault.kind === 'abort' ? { abortMs: fault.severity * 400 } : {}),
+        isDeaf: fault.kind === 'lost_answers',
+      })
+      history.heal(fault)
     }
-    history.heal(fault)
   }
 
   /** All tabs ask at about the same time, each any agent. */

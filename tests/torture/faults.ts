@@ -22,7 +22,7 @@ const catalogue = {
   as_garbage: { place: 'authorization server', weight: 3, meaning: 'processed, then a cut-off body' },
   as_busy: { place: 'authorization server', weight: 6, meaning: '503 temporarily_unavailable' },
   as_limited: { place: 'authorization server', weight: 6, meaning: '429 without an OAuth error' },
-  as_slow: { place: 'authorization server', weight: 8, meaning: 'answer after two thirds of the time limit' },
+  as_slow: { place: 'authorization server', weight: 8, meaning: 'answer after about half of the time limit' },
   as_stall: { place: 'authorization server', weight: 3, meaning: 'no answer within the time limit, nothing processed' },
   as_late: { place: 'authorization server', weight: 3, meaning: 'processed, no answer within the time limit' },
   // The agent that holds a lease, in the middle of its call.
@@ -49,12 +49,16 @@ const catalogue = {
 } as const satisfies Record<string, KindEntry>
 
 export type FaultKind = keyof typeof catalogue
+/** The kinds that strike at a place. */
+export type KindAt<At extends Place> = {
+  [Kind in FaultKind]: (typeof catalogue)[Kind]['place'] extends At ? Kind : never
+}[FaultKind]
 export const faultKinds: Readonly<Record<FaultKind, KindEntry>> = catalogue
 
 /** One fault of the plan; the parts that inject it fill in when and where. */
-export interface Fault {
+export interface Fault<Kind extends FaultKind = FaultKind> {
   readonly id: number
-  readonly kind: FaultKind
+  readonly kind: Kind
   readonly place: Place
   /** From 0 up to 1, for whoever injects it to derive durations from. */
   readonly severity: number
@@ -115,10 +119,10 @@ export class FaultSchedule {
     this.#arm()
   }
 
-  /** The next fault of a place, if it is its turn and `isFitting`. The caller injects it. */
-  take(place: Place, isFitting: (fault: Fault) => boolean = () => true): Fault | undefined {
+  /** The next fault of a place, if it is its turn. The caller injects it. */
+  take<At extends Place>(place: At): Fault<KindAt<At>> | undefined {
     for (const fault of this.#armed) {
-      if (fault.place !== place || !isFitting(fault)) continue
+      if (!isAt(fault, place)) continue
       this.#armed.delete(fault)
       this.#arm()
       fault.injectedAt = Date.now()
@@ -138,4 +142,8 @@ export class FaultSchedule {
       this.#armed.add(fault)
     }
   }
+}
+
+function isAt<At extends Place>(fault: Fault, place: At): fault is Fault<KindAt<At>> {
+  return fault.place === place
 }

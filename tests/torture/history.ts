@@ -62,7 +62,7 @@ export interface Outage {
   readonly kind: 'killed' | 'paused' | 'store'
   /** All of them where it is left out. */
   readonly agent: number | undefined
-  readonly from: number
+  from: number
   to: number | undefined
 }
 

@@ -41,10 +41,10 @@ export const usage = `npm run torture -- [options]
   --store KIND         ${stores.join(' or ')} (sqlite)
   --as KIND            ${rotations.join(', ')} (strict): what the authorization server does with a refresh token
                        that is used again: ends everything, tolerates it for a while, or never rotates
-  --browsers N         browsers, each with a session (40)
+  --browsers N         browsers, each with a session (50)
   --tabs N             tabs of each, which ask at the same time (5)
   --think MS           mean pause of a browser between two bursts (400)
-  --slow               the real time limit of 45 s and stalls of 30 s, instead of 2 s
+  --slow               the real time limit of 45 s and stalls that go with it, instead of 4 s
   --history FILE       write down everything that was seen, as JSON lines
 
   Against your own authorization server (docs/torture.md):
@@ -82,9 +82,9 @@ export function parseOptions(args: readonly string[]): TortureOptions {
     seed: values.seed === undefined ? Math.floor(Math.random() * 1_000_000) : whole('seed', values.seed, 0),
     store: oneOf('store', stores, values.store),
     rotation: oneOf('as', rotations, values.as),
-    browsers: whole('browsers', values.browsers ?? (isByHand ? '3' : external === undefined ? '40' : '10')),
+    browsers: whole('browsers', values.browsers ?? (isByHand ? '3' : external === undefined ? '50' : '10')),
     tabs: whole('tabs', values.tabs),
-    timeoutSeconds: values.slow ? 45 : 2,
+    timeoutSeconds: values.slow ? 45 : 4,
     thinkMs: whole('think', values.think),
     external,
     history: values.history,

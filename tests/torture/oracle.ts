@@ -7,6 +7,8 @@ export interface OracleInput {
   readonly rotation: Rotation
   /** Lease of an agent: after it, others go on. */
   readonly leaseMs: number
+  /** A new connection to a store that is back takes some time. */
+  readonly reconnectMs: number
   /** Whether the family of a refresh token still works at the authorization server; left out where nobody can say. */
   readonly isAlive: ((token: string) => boolean) | undefined
 }
@@ -18,7 +20,7 @@ export interface Findings {
   /** Successes of the authorization server that a kill, a pause or a cut kept from being committed. */
   readonly windows: number
   /** Sessions lost, by what their window was. */
-  readonly losses: Readonly<Record<'cut' | 'killed' | 'paused', number>>
+  readonly losses: Readonly<Record<Window, number>>
   /** Sessions that a thief took so far ahead that their owner's cookies were refused. */
   readonly overtaken: number
   /** Logouts whose agent died while the store was away: the end of the session died with it. */
@@ -26,10 +28,13 @@ export interface Findings {
   readonly checkedLogouts: number
 }
 
-/** A new connection to a store that is back takes some time. */
-const reconnectMs = 3_000
-/** The longest pause between two attempts to write down the end of a session. */
-const retryMs = 35_000
+/** What came between a success of the authorization server and its commit. */
+export type Window = 'cut' | 'killed' | 'paused' | 'cut off from the store'
+
+/** The longest pause between two attempts to write down the end of a session, and the attempt. */
+const retryMs = 4_000
+/** Within this a logout has its refresh token revoked, and a refresh under way has learnt that the session is over. */
+const cleanUpMs = 12_000
 /** Generations that are kept for browsers that missed them. */
 const parked = 3
 
@@ -37,11 +42,11 @@ const parked = 3
  * Holds what was seen against what is promised: the authorization server's own record, the browsers' answers, and the
  * agents' event streams. It knows nothing of how the agents work.
  */
-export function examine({ history, rotation, leaseMs, isAlive }: OracleInput): Findings {
+export function examine({ history, rotation, leaseMs, reconnectMs, isAlive }: OracleInput): Findings {
   const byToken = Map.groupBy(history.receptions, ({ token }) => token)
   const bySession = Map.groupBy(history.receptions, ({ token }) => history.tokens.get(token)?.session)
   const events = Map.groupBy(history.events, ({ event, session, generation }) => key(event, session, generation))
-  const losses = { cut: 0, killed: 0, paused: 0 }
+  const losses: Record<Window, number> = { cut: 0, killed: 0, paused: 0, 'cut off from the store': 0 }
   let overtaken = 0
 
   function outageOf(agent: number, from: number, to: number, kinds: readonly Outage['kind'][]): Outage | undefined {
@@ -55,13 +60,20 @@ export function examine({ history, rotation, leaseMs, isAlive }: OracleInput): F
   }
 
   /** What kept a success from being committed until `until`, if anything did. */
-  function windowOf(reception: Reception, until: number): keyof typeof losses | 'committed' | undefined {
+  function windowOf(reception: Reception, until: number): Window | 'committed' | undefined {
+    const { agent, at } = reception
     const known = history.tokens.get(reception.token)
     const commits = events.get(key('session_refreshed', known?.session, known?.depth)) ?? []
-    if (commits.some(({ agent, at }) => agent === reception.agent && at <= until)) return 'committed'
+    if (commits.some((commit) => commit.agent === agent && commit.at <= until)) return 'committed'
     if (reception.isLost) return 'cut'
-    const outage = outageOf(reception.agent, reception.at, until, ['killed', 'paused'])
-    return outage?.kind === 'killed' || outage?.kind === 'paused' ? outage.kind : undefined
+    const broken = outageOf(agent, at, until, ['killed', 'paused'])?.kind
+    if (broken === 'killed' || broken === 'paused') return broken
+    // Where the store is away for all, the doubt has to wait until its holder had time to commit.
+    const isCutOff = history.outages.some(
+      ({ kind, agent: of, from, to = Infinity }) =>
+        kind === 'store' && of === agent && from <= until && to + reconnectMs >= until,
+    )
+    return isCutOff ? 'cut off from the store' : undefined
   }
 
   function checkSecondSends(): number {
@@ -156,13 +168,14 @@ export function examine({ history, rotation, leaseMs, isAlive }: OracleInput): F
       if (endedForAll(logout) === undefined) forgottenLogouts += 1
       if (isAlive === undefined) continue
       const receptions = bySession.get(id) ?? []
-      const recent = receptions.filter(({ at }) => at > logout.askedAt - leaseMs)
-      const agents = new Set([logout.agent ?? 0, ...recent.map(({ agent }) => agent)])
+      const { askedAt, answeredAt, agent = 0 } = logout
+      const isBroken = (of: number, from: number): boolean =>
+        outageOf(of, from, from + cleanUpMs, ['killed', 'paused']) !== undefined
       const isExcused =
         receptions.some((one) => one.outcome === 'granted' && one.isLost) ||
-        [...agents].some((agent) =>
-          outageOf(agent, logout.askedAt - leaseMs, logout.askedAt + retryMs, ['killed', 'paused', 'store']),
-        )
+        isBroken(agent, askedAt) ||
+        outageOf(agent, askedAt - reconnectMs, answeredAt, ['store']) !== undefined ||
+        receptions.some((one) => one.at > askedAt - cleanUpMs && isBroken(one.agent, one.at))
       if (isExcused) continue
       checkedLogouts += 1
       const last = receptions.at(-1)?.token

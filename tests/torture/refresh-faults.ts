@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ServerResponse } from 'node:http'
 import type { AgentFleet } from './agents.ts'
-import type { Fault, FaultSchedule } from './faults.ts'
-import { tokenId, type History, type Reception } from './history.ts'
+import type { Fault, FaultSchedule, KindAt } from './faults.ts'
+import { tokenId, type History } from './history.ts'
+import { strikes, type Struck } from './strikes.ts'
 import type { Random } from './random.ts'
 
 /** What an authorization server makes of a refresh request. */
@@ -37,98 +38,22 @@ const json = { 'content-type': 'application/json' }
 export function createRefreshFaults({ history, schedule, agents, random, timeoutMs }: RefreshFaultsDeps) {
   const leaseMs = timeoutMs + 5000
 
-  function nextFault(agent: number): Fault | undefined {
+  function nextFault(agent: number): Fault<KindAt<'agent' | 'authorization server'>> | undefined {
     if (!random.isTrue(faultShare)) return undefined
     const isBreakable = agents.mayBreak(agent, agentPauseMs)
     return (isBreakable ? schedule.take('agent') : undefined) ?? schedule.take('authorization server')
   }
 
-  function kill(fault: Fault, agent: number): void {
-    void agents.kill(agent).then(async ({ restarted }) => {
-      await restarted
-      history.heal(fault)
-    })
+  async function kill(fault: Fault, agent: number): Promise<void> {
+    const { restarted } = await agents.kill(agent)
+    await restarted
+    history.heal(fault)
   }
 
-  function pause(fault: Fault, agent: number): void {
+  async function pause(fault: Fault, agent: number): Promise<void> {
     const ms = 300 + fault.severity * (Math.min(leaseMs * 1.4, longestPauseMs) - 300)
-    void agents.pause(agent, ms).resumed.then(() => history.heal(fault))
-  }
-
-  /** @returns Whether the request is over. */
-  async function strikeBefore(fault: Fault, reception: Reception, res: ServerResponse): Promise<boolean> {
-    switch (fault.kind) {
-      case 'as_cut':
-        res.destroy()
-        return true
-      case 'as_error':
-        res.writeHead(500, { 'content-type': 'text/html' }).end('<h1>Internal Server Error</h1>')
-        return true
-      case 'as_busy':
-        reception.isHarmless = true
-        res.writeHead(503, { ...json, 'retry-after': '1' }).end('{"error":"temporarily_unavailable"}')
-        return true
-      case 'as_limited':
-        reception.isHarmless = true
-        res.writeHead(429, { 'content-type': 'text/plain' }).end('Too many requests')
-        return true
-      case 'as_stall':
-        await sleep(timeoutMs * 1.3)
-        res.destroy()
-        return true
-      case 'kill_before':
-        kill(fault, reception.agent)
-        res.destroy()
-        return true
-      case 'pause_before':
-        pause(fault, reception.agent)
-        return false
-      case 'as_slow':
-        await sleep(timeoutMs * (0.5 + fault.severity * 0.25))
-        return false
-      default:
-        return false
-    }
-  }
-
-  /** @returns Whether the request is over. */
-  async function strikeProcessed(fault: Fault, reception: Reception, res: ServerResponse): Promise<boolean> {
-    switch (fault.kind) {
-      case 'as_lost':
-        reception.isLost = true
-        res.destroy()
-        return true
-      case 'as_late_error':
-        reception.isLost = true
-        res.writeHead(502, { 'content-type': 'text/html' }).end('<h1>Bad Gateway</h1>')
-        return true
-      case 'as_garbage':
-        reception.isLost = true
-        res.writeHead(200, json).end('{"access_token":"')
-        return true
-      case 'as_late':
-        reception.isLost = true
-        await sleep(timeoutMs * 1.3)
-        res.destroy()
-        return true
-      case 'kill_processed':
-        kill(fault, reception.agent)
-        res.destroy()
-        return true
-      case 'pause_processed':
-        pause(fault, reception.agent)
-        return false
-      default:
-        return false
-    }
-  }
-
-  async function strikeAnswered(fault: Fault, { agent }: Reception): Promise<void> {
-    if (fault.kind !== 'kill_answered' && fault.kind !== 'pause_answered') return
-    // From before the agent can have read the answer, to after it has surely committed.
-    await sleep(fault.severity < 0.3 ? 0 : fault.severity * 30)
-    if (fault.kind === 'kill_answered') kill(fault, agent)
-    else pause(fault, agent)
+    await agents.pause(agent, ms).resumed
+    history.heal(fault)
   }
 
   return async function answerRefresh(
@@ -140,24 +65,33 @@ export function createRefreshFaults({ history, schedule, agents, random, timeout
     const reception = history.receive(agent, token)
     const known = history.tokens.get(tokenId(token))
     const fault = known === undefined ? undefined : nextFault(agent)
-    const isAgentFault = fault?.place === 'agent'
-    if (fault !== undefined) history.inject(fault, known?.session, isAgentFault ? agent : undefined)
-    const note = (): void => history.note('reception', { ...reception, ...known, fault: fault?.id })
+    const isAgents = fault?.place === 'agent'
+    const strike = fault === undefined ? {} : strikes[fault.kind]
+    const struck: Struck = {
+      reception,
+      res,
+      timeoutMs,
+      severity: fault?.severity ?? 0,
+      kill: () => void (fault && kill(fault, agent)),
+      pause: () => void (fault && pause(fault, agent)),
+    }
+    if (fault !== undefined) history.inject(fault, known?.session, isAgents ? agent : undefined)
     await sleep(random.between(0, 40))
-    const isOver = fault !== undefined && (await strikeBefore(fault, reception, res))
-    if (!isOver) {
+    if ((await strike.before?.(struck)) !== 'over') {
       const { status, body, next } = await process()
       reception.processedAt = Date.now()
       reception.outcome = next === undefined ? (status === 400 ? 'refused' : 'none') : 'granted'
       if (next !== undefined) history.descend(token, next)
       await sleep(random.between(0, 20))
-      if (fault === undefined || !(await strikeProcessed(fault, reception, res))) {
+      if ((await strike.processed?.(struck)) !== 'over') {
+        // The agent may have given up meanwhile.
+        if (res.destroyed) reception.isLost = true
         res.writeHead(status, json).end(body)
-        if (fault !== undefined) await strikeAnswered(fault, reception)
+        await strike.answered?.(struck)
       }
     }
-    if (fault !== undefined && !isAgentFault) history.heal(fault)
-    note()
+    if (fault !== undefined && !isAgents) history.heal(fault)
+    history.note('reception', { ...reception, ...known, fault: fault?.id })
   }
 }
 

@@ -57,7 +57,7 @@ function faultLines(injected: readonly Fault[]): string[] {
     const counted = kinds
       .map((kind) => [kind, injected.filter((fault) => fault.kind === kind).length] as const)
       .filter(([, count]) => count > 0)
-    const total = counted.reduce((sum, [, count]) => sum + count, 0)
+    const total = sum(counted.map(([, count]) => count))
     return [row(`faults: ${place}`, total, counted.map(([kind, count]) => `${kind} ${count}`).join(', '))]
   })
 }
@@ -65,7 +65,8 @@ function faultLines(injected: readonly Fault[]): string[] {
 function figures(history: History, findings: Findings): string[] {
   const sessions = [...history.sessions.values()]
   const { losses, windows, secondSends, overtaken, forgottenLogouts, checkedLogouts } = findings
-  const lost = losses.cut + losses.killed + losses.paused
+  const lost = sum(Object.values(losses))
+  const byWindow = Object.entries(losses).map(([window, count]) => `${count} ${window}`)
   const requests = [...history.counts].filter(([what]) => what.includes('/'))
   const doubts = history.events.filter(({ event }) => event === 'refresh_in_doubt').length
   const logouts = sessions.filter(({ logout }) => logout !== undefined).length
@@ -76,7 +77,7 @@ function figures(history: History, findings: Findings): string[] {
     row('sent again', secondSends, `reported as refresh_in_doubt: ${doubts}`),
     row('sessions', sessions.length, `${logouts} logged out, ${checkedLogouts} of them looked for tokens left alive`),
     row('windows', windows, 'successes that a kill, a pause or a cut kept from being committed'),
-    row('lost', lost, `in windows: ${losses.cut} cut, ${losses.killed} killed, ${losses.paused} paused`),
+    row('lost', lost, `in windows: ${byWindow.join(', ')}`),
     ...(overtaken > 0 ? [row('overtaken', overtaken, 'by somebody who used a copy of the cookies')] : []),
     ...(forgottenLogouts > 0 ? [row('forgotten', forgottenLogouts, 'logouts: store away, then the agent killed')] : []),
     '',

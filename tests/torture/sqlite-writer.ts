@@ -6,7 +6,7 @@
 import { DatabaseSync } from 'node:sqlite'
 
 const [file = '', kind = '', ms = '0'] = process.argv.slice(2)
-const database = new DatabaseSync(file, { timeout: 10_000 })
+const database = new DatabaseSync(file, { timeout: 60_000 })
 database.exec('PRAGMA cache_size = 10; BEGIN IMMEDIATE')
 if (kind === 'sqlite_crash') {
   const insert = database.prepare('INSERT INTO session VALUES (?, ?, 0)')

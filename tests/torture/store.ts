@@ -1,11 +1,12 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { startRedis } from '../support/redis.ts'
 import { startRelay } from '../support/relay.ts'
-import type { Fault, FaultKind } from './faults.ts'
+import type { Fault, FaultKind, KindAt } from './faults.ts'
 import type { History, Outage } from './history.ts'
 import type { StoreKind } from './options.ts'
 
@@ -13,8 +14,12 @@ import type { StoreKind } from './options.ts'
 export interface TortureStore {
   /** The `ledger` section of an agent's configuration. */
   ledgerOf(agent: number): object
+  /** How long it may take an agent to notice that the store is back. */
+  readonly reconnectMs: number
   /** Has a fault strike. @returns When the store works again. */
-  strike(fault: Fault, agent: number, pid: number | undefined): Promise<void>
+  strike(fault: Fault<KindAt<'store'>>, agent: number, pid: number | undefined): Promise<void>
+  /** An agent stopped: whatever it holds of the store is kept from the others until it goes on. */
+  agentPaused(resumed: Promise<void>): Promise<void>
   close(): Promise<void>
 }
 
@@ -46,6 +51,7 @@ function sqliteStore({ folder, history }: { readonly folder: string; readonly hi
   const file = join(folder, 'ledger.db')
   return {
     ledgerOf: () => ({ type: 'sqlite', file: './ledger.db' }),
+    reconnectMs: 300,
     async strike({ kind, severity }, agent, pid) {
       const outage = open(history, kind === 'sqlite_full' ? agent : undefined)
       if (kind === 'sqlite_full') {
@@ -62,7 +68,33 @@ function sqliteStore({ folder, history }: { readonly folder: string; readonly hi
       }
       outage.to = Date.now()
     },
+    async agentPaused(resumed) {
+      const from = Date.now()
+      if (await canWrite(file)) return
+      const outage = open(history)
+      outage.from = from
+      await resumed
+      outage.to = Date.now()
+    },
     async close() {},
+  }
+}
+
+/** Whether nobody holds the write lock for longer than agents do that run. */
+async function canWrite(file: string): Promise<boolean> {
+  const database = new DatabaseSync(file, { timeout: 0 })
+  try {
+    for (let attempts = 0; attempts < 50; attempts++) {
+      try {
+        database.exec('BEGIN IMMEDIATE; ROLLBACK')
+        return true
+      } catch {
+        await sleep(10)
+      }
+    }
+    return false
+  } finally {
+    database.close()
   }
 }
 
@@ -82,31 +114,27 @@ async function redisStore({
   const relays = await Promise.all(Array.from({ length: agents }, () => startRelay(server.port)))
   return {
     ledgerOf: (agent) => ({ type: 'redis', url: `redis://127.0.0.1:${relays[agent]?.port}` }),
+    reconnectMs: 3_000,
     async strike({ kind, severity }, agent) {
       const relay = relays[agent]
       const outage = open(history, kind === 'redis_partition' || kind === 'redis_reset' ? agent : undefined)
       const ms = 100 + severity ** 2 * 9000
-      switch (kind) {
-        case 'redis_restart':
-          await server.kill()
-          await sleep(ms / 3)
-          await server.start()
-          break
-        case 'redis_hang':
-          server.pause()
-          await sleep(ms)
-          server.resume()
-          break
-        case 'redis_partition':
-          relay?.hold()
-          await sleep(ms)
-          relay?.release()
-          break
-        default:
-          relay?.leadTo(server.port)
-      }
+      if (kind === 'redis_restart') {
+        await server.kill()
+        await sleep(ms / 3)
+        await server.start()
+      } else if (kind === 'redis_hang') {
+        server.pause()
+        await sleep(ms)
+        server.resume()
+      } else if (kind === 'redis_partition') {
+        relay?.hold()
+        await sleep(ms)
+        relay?.release()
+      } else relay?.leadTo(server.port)
       outage.to = Date.now()
     },
+    async agentPaused() {},
     async close() {
       await Promise.all(relays.map((relay) => relay.close()))
       await server.close()

@@ -19,12 +19,15 @@ export class Storm {
   /** Resolves at once, or with the beginning of the storm that gathers. */
   async pass(): Promise<void> {
     if (performance.now() > this.#nextAt) {
-      this.#gate ??= sleep(gatherMs).then(() => {
-        this.#gate = undefined
-        this.#nextAt = performance.now() + this.#everyMs
-      })
+      this.#gate ??= this.#gather()
     }
     await this.#gate
+  }
+
+  async #gather(): Promise<void> {
+    await sleep(gatherMs)
+    this.#gate = undefined
+    this.#nextAt = performance.now() + this.#everyMs
   }
 }
 

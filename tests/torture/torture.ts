@@ -23,7 +23,7 @@ import { Storm } from './storm.ts'
 const agentCount = 3
 const stormEveryMs = 10_000
 /** Between two faults of the store. */
-const storePauseMs = 2_500
+const storePauseMs = 3_000
 /** A session that is not refreshed within this time after the last fault is stuck. */
 const settleMs = 90_000
 
@@ -48,6 +48,8 @@ export async function torture(options: TortureOptions, note: (line: string) => v
     history,
     preload: backend.preload,
     environment: (agent) => backend.environmentOf(agent),
+    isStoreAway: (since) => history.outages.some(({ kind, to = Infinity }) => kind === 'store' && to >= since),
+    onPause: (resumed) => void store.agentPaused(resumed),
     configurations: Array.from({ length: agentCount }, (_, agent) => ({
       public_url: origin,
       listen: { port: 0 },
@@ -107,7 +109,7 @@ export async function torture(options: TortureOptions, note: (line: string) => v
     await settle(browsers, { history, isCut: () => isCut })
     const codes = await agents.stop()
     for (const code of codes) if (code !== 0) history.violate('agents stop when asked', `exit code ${code}`)
-    const findings = examine({ history, rotation, leaseMs, isAlive: backend.isAlive })
+    const findings = examine({ history, rotation, leaseMs, reconnectMs: store.reconnectMs, isAlive: backend.isAlive })
     const seconds = (performance.now() - startedAt) / 1000
     return report(options, { history, faults, findings, seconds })
   } finally {
