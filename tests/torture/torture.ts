@@ -96,7 +96,9 @@ export async function torture(options: TortureOptions, note: (line: string) => v
   const interrupted = (): void => {
     isCut = true
   }
-  process.once('SIGINT', interrupted)
+  // Whatever ends this process ends its agents.
+  const abandoned = (): void => agents.kill9()
+  process.once('SIGINT', interrupted).once('exit', abandoned)
   try {
     const isOver = (): boolean => schedule.isOver || isCut
     const progress = setInterval(() => note(progressLine(schedule, history)), 10_000)
@@ -113,7 +115,7 @@ export async function torture(options: TortureOptions, note: (line: string) => v
     const seconds = (performance.now() - startedAt) / 1000
     return report(options, { history, faults, findings, seconds })
   } finally {
-    process.off('SIGINT', interrupted)
+    process.off('SIGINT', interrupted).off('exit', abandoned)
     agents.kill9()
     await requests.close()
     await store.close()
