@@ -1,5 +1,5 @@
 import type { OAuthAgentOptions } from '@token-handler/oauth-agent'
-import type { OAuthProxyOptions } from '@token-handler/oauth-proxy'
+import type { OAuthProxyOptions, RateLimit } from '@token-handler/oauth-proxy'
 import type { Config, CookieSettings } from '@token-handler/shared'
 
 /** The names of the configuration file end here: inside, the services speak camelCase. */
@@ -52,6 +52,8 @@ export function agentOptionsOf(config: Config): OAuthAgentOptions {
     detailedErrors: agent.detailed_errors,
     logout: { idTokenHint: agent.logout.id_token_hint },
     onSuperseded: agent.on_superseded,
+    trustedProxies: config.proxy.trusted_proxies,
+    rateLimit: agent.rate_limit.enabled ? rateLimitOf(agent.rate_limit) : undefined,
   }
 }
 
@@ -67,12 +69,23 @@ function clientAuthenticationOf({
   return { method, privateKey, algorithm, kid }
 }
 
+function rateLimitOf(limit: { requests: number; window_seconds: number }): RateLimit {
+  return { requests: limit.requests, windowSeconds: limit.window_seconds }
+}
+
 export function proxyOptionsOf(config: Config): OAuthProxyOptions {
+  const { per_session: perSession, per_address: perAddress } = config.proxy.rate_limit
   return {
     publicOrigin: config.public_url,
     trustedOrigins: trustedOriginsOf(config),
     cookies: cookieSettingsOf(config),
     trustedProxies: config.proxy.trusted_proxies,
+    identityHeaders: config.proxy.identity_headers,
+    maxWaitingRequests: config.proxy.max_waiting_requests,
+    rateLimit: {
+      perSession: perSession && rateLimitOf(perSession),
+      perAddress: perAddress && rateLimitOf(perAddress),
+    },
     routes: config.proxy.routes.map((route) => ({
       path: route.path,
       upstream: route.upstream,

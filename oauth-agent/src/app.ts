@@ -4,6 +4,7 @@ import helmet from 'helmet'
 import {
   cookieNames,
   corsHeaders,
+  createPeers,
   isPreflight,
   preflightHeaders,
   refuseSource,
@@ -23,6 +24,7 @@ import { logout, logoutContinue } from './logout.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import { readBody } from './parameters.ts'
 import { createPendingLogins } from './pending-login.ts'
+import { limitByAddress } from './rate-limit.ts'
 import { createRefreshProtocol } from './refresh-protocol.ts'
 import { refresh } from './refresh.ts'
 import { createSessionCookies } from './session-cookies.ts'
@@ -61,6 +63,8 @@ export interface OAuthAgent {
 const ordinaryBodyBytes = 16 * 1024
 /** Authorization responses may be long. */
 const responseBodyBytes = 64 * 1024
+/** Asking for the session costs the authorization server nothing, and every page does it. */
+const sessionRequestsFactor = 10
 
 /** @throws Error when the options contradict themselves. */
 export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
@@ -93,11 +97,19 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
 
   const base = options.basePath === '/' ? '' : options.basePath
   const body = readBody(ordinaryBodyBytes)
+  // After the guards, so that a page of another site cannot use up what its visitors have. A logout is never refused.
+  const peers = createPeers(options.trustedProxies ?? [])
+  const { rateLimit } = options
+  const limited = limitByAddress(rateLimit, { ...deps, peers })
+  const seldomLimited = limitByAddress(
+    rateLimit && { ...rateLimit, requests: rateLimit.requests * sessionRequestsFactor },
+    { ...deps, peers },
+  )
   const routes: readonly Route[] = [
-    { method: 'post', path: `${base}/login/start`, handlers: [body, loginStart(wired)] },
-    { method: 'post', path: `${base}/login/end`, handlers: [readBody(responseBodyBytes), loginEnd(wired)] },
-    { method: 'get', path: `${base}/session`, handlers: [session(wired)] },
-    { method: 'post', path: `${base}/refresh`, handlers: [body, refresh(wired)] },
+    { method: 'post', path: `${base}/login/start`, handlers: [limited, body, loginStart(wired)] },
+    { method: 'post', path: `${base}/login/end`, handlers: [limited, readBody(responseBodyBytes), loginEnd(wired)] },
+    { method: 'get', path: `${base}/session`, handlers: [seldomLimited, session(wired)] },
+    { method: 'post', path: `${base}/refresh`, handlers: [limited, body, refresh(wired)] },
     { method: 'post', path: `${base}/logout`, handlers: [body, logout(wired)] },
   ]
   const continuePath = `${base}/logout/continue`

@@ -1,4 +1,5 @@
 import type { CookieSettings } from '@token-handler/shared'
+import type { RateLimit } from './rate-limit.ts'
 
 /** How the agent authenticates at the authorization server (OpenID Connect Core section 9). */
 export type ClientAuthentication =
@@ -74,4 +75,11 @@ export interface OAuthAgentOptions {
   }
   /** What a replaced cookie that is shown again leads to. */
   readonly onSuperseded: 'refuse' | 'end_session'
+  /** IP addresses and CIDR blocks of the proxies in front of this agent: their `X-Forwarded-For` counts. None unless given. */
+  readonly trustedProxies?: readonly string[] | undefined
+  /**
+   * For the logins' beginnings and ends and the refreshes of one client address together; `session` may be asked ten times
+   * as often. No limit unless given.
+   */
+  readonly rateLimit?: RateLimit | undefined
 }

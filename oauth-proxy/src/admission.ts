@@ -1,14 +1,17 @@
 import type { IncomingMessage } from 'node:http'
 import {
+  cookieTag,
   refuseSource,
   type AccessCookieClaims,
   type Clock,
   type CookieNames,
   type CookieSealer,
+  type Peers,
   type Rules,
 } from '@token-handler/shared'
 import { openAccessToken } from './access-token.ts'
 import { refuseByPolicy } from './policy.ts'
+import { networkOf, type RateLimiter } from './rate-limit.ts'
 import type { Refusal } from './refusals.ts'
 import type { Route } from './routes.ts'
 
@@ -21,11 +24,13 @@ export interface AdmissionDeps {
   readonly sealer: CookieSealer
   readonly rules: Pick<Rules, 'endOf'>
   readonly clock: Clock
+  readonly peers: Peers
+  readonly limits: { readonly perSession: RateLimiter | undefined; readonly perAddress: RateLimiter | undefined }
 }
 
 const withoutSession: Admission = { ok: true, claims: undefined }
 
-/** Judges a well-formed request for a route, before a byte of its body is read: method, source, size, session, policy. */
+/** Judges a well-formed request for a route, before a byte of its body is read: method, source, size, rate, session, policy. */
 export function admit(req: IncomingMessage, route: Route, deps: AdmissionDeps): Admission {
   const { method = '', headers } = req
   if (!route.allowedMethods.has(method))
@@ -34,12 +39,29 @@ export function admit(req: IncomingMessage, route: Route, deps: AdmissionDeps): 
   if (untrusted !== undefined) return { ok: false, code: untrusted }
   const length = Number(headers['content-length'] ?? 0)
   if (route.maxBodyBytes !== undefined && length > route.maxBodyBytes) return { ok: false, code: 'payload_too_large' }
-  return route.session === 'required' ? admitSession(headers.cookie, route, deps) : withoutSession
+  return limitByAddress(req, deps) ?? (route.session === 'required' ? admitSession(req, route, deps) : withoutSession)
 }
 
-function admitSession(cookieHeader: string | undefined, route: Route, deps: AdmissionDeps): Admission {
-  const token = openAccessToken(cookieHeader, deps)
+// After the guards, so that a page of another site cannot use up what its visitors have.
+function limitByAddress(req: IncomingMessage, { limits, peers }: AdmissionDeps): Admission | undefined {
+  if (limits.perAddress === undefined) return undefined
+  const address = peers.clientAddressOf(req)
+  const seconds = limits.perAddress(networkOf(address))
+  if (seconds === 0) return undefined
+  const ignoredForwardedFor = req.headers['x-forwarded-for'] !== undefined && !peers.peerOf(req).isTrustedProxy
+  return tooManyRequests(seconds, { address, ignoredForwardedFor })
+}
+
+function tooManyRequests(seconds: number, log: Readonly<Record<string, unknown>>): Admission {
+  return { ok: false, code: 'too_many_requests', headers: ['retry-after', String(seconds)], log }
+}
+
+function admitSession({ headers }: IncomingMessage, route: Route, deps: AdmissionDeps): Admission {
+  const token = openAccessToken(headers.cookie, deps)
   if (!token.ok) return token
+  const { sid } = token.claims
+  const seconds = deps.limits.perSession?.(sid) ?? 0
+  if (seconds > 0) return tooManyRequests(seconds, { session: cookieTag(sid) })
   const insufficient = refuseByPolicy(token.claims, route, deps.clock)
   if (insufficient === undefined) return token
   return { ok: false, code: insufficient.code, headers: ['www-authenticate', insufficient.challenge] }

@@ -21,6 +21,7 @@ import { maxTargetLength, parseRequestTarget } from './canonical-path.ts'
 import { Exchange, type ExchangeDeps } from './forward.ts'
 import { OpenExchanges } from './open-exchanges.ts'
 import type { OAuthProxyOptions } from './options.ts'
+import { createRateLimiter } from './rate-limit.ts'
 import { createRefuse } from './refusals.ts'
 import { hasBody } from './request-body.ts'
 import { createRequestHeaders, refuseFraming } from './request-headers.ts'
@@ -59,8 +60,13 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
   const names = cookieNames(cookies)
   const cors = createCors(trustedOrigins)
   const refuse = createRefuse({ cors, logger })
-  const admissionDeps: AdmissionDeps = { names, sealer, rules, clock }
-  const { peerOf } = createPeers(options.trustedProxies)
+  const peers = createPeers(options.trustedProxies)
+  const { perSession, perAddress } = options.rateLimit ?? {}
+  const limits = {
+    perSession: perSession && createRateLimiter(perSession, clock),
+    perAddress: perAddress && createRateLimiter(perAddress, clock),
+  }
+  const admissionDeps: AdmissionDeps = { names, sealer, rules, clock, peers, limits }
   const upstreams = new Upstreams()
   const compiled = compileRoutes(options, upstreams)
   const routes = new RouteTable(compiled)
@@ -139,7 +145,7 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
     }
     if (req.readableDidRead && hasBody(req)) throw new Error('the request body was read before the OAuth Proxy got it')
     const accessToken = claims?.at
-    const built = requestHeaders(req, { route, peer: peerOf(req), accessToken })
+    const built = requestHeaders(req, { route, peer: peers.peerOf(req), accessToken })
     if (!built.ok) {
       refuse(req, res, route, { code: built.code })
       return

@@ -1,4 +1,5 @@
 import type { CookieSettings } from '@token-handler/shared'
+import type { RateLimit } from './rate-limit.ts'
 
 /** What the OAuth Proxy serves, and whom it trusts. Durations are seconds. */
 export interface OAuthProxyOptions {
@@ -20,6 +21,15 @@ export interface OAuthProxyOptions {
    * `upstream_overloaded`. Answers under way, such as event streams, do not count. 1,024 unless given.
    */
   readonly maxWaitingRequests?: number | undefined
+  /** More is answered 429 `too_many_requests` with `Retry-After`. Each process counts for itself. No limits unless given. */
+  readonly rateLimit?: RateLimits | undefined
+}
+
+export interface RateLimits {
+  /** Of one session, over all its routes; counted once its cookie has been opened. */
+  readonly perSession?: RateLimit | undefined
+  /** Of one client address, IPv6 by /56; counted once the guards let a request pass, whether or not it has a session. */
+  readonly perAddress?: RateLimit | undefined
 }
 
 export type RouteSession = 'required' | 'none'

@@ -8,6 +8,8 @@ import type { Route } from './routes.ts'
 export interface Refusal {
   readonly code: ErrorCode
   readonly headers?: HeaderLines
+  /** What the log says besides. */
+  readonly log?: Readonly<Record<string, unknown>>
 }
 
 export type Refuse = (
@@ -39,7 +41,7 @@ export function createRefuse({
   readonly cors: (origin: string | undefined) => HeaderLines
   readonly logger: Logger
 }): Refuse {
-  return (req, res, route, { code, headers = [] }, cause) => {
+  return (req, res, route, { code, headers = [], log }, cause) => {
     const requestId = randomUUID()
     const { status } = errorCatalogue[code]
     const level = status < 500 ? 'info' : status === 500 ? 'error' : 'warn'
@@ -51,6 +53,7 @@ export function createRefuse({
         method: req.method,
         route: route?.path,
         requestId,
+        ...log,
         ...(cause === undefined ? {} : { cause: describeError(cause) }),
       },
       'A request was refused.',

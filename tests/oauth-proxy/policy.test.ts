@@ -31,7 +31,7 @@ describe('what a route asks of a session', () => {
   })
 
   it.each(['openid orders', 'openid administrator', '', 'ADMIN orders', undefined])(
-    'answers 403 insufficient_scope and names the scopes when one is missing: %s',
+    '[F-OP-3] answers 403 insufficient_scope and names the scopes when one is missing: %s',
     async (scope) => {
       expectRefused(
         await call({ scopes: ['orders', 'admin'] }, { scope } as Partial<AccessCookieClaims>),
@@ -58,7 +58,7 @@ describe('what a route asks of a session', () => {
     ['a list of lists', { email: [['user@example.com']] }],
     ['an object', { email: { value: 'user@example.com' } }],
     ['none', {}],
-  ])('[F-OP-8] answers 403 to a claim that is not exactly right: %s', async (_what, claims) => {
+  ])('[F-OP-3] [F-OP-8] answers 403 to a claim that is not exactly right: %s', async (_what, claims) => {
     expectRefused(
       await call({ claims: { email: ['user@example.com'] } }, { claims }),
       403,
@@ -80,7 +80,7 @@ describe('what a route asks of a session', () => {
     expect(answer.status).toBe(403)
   })
 
-  it('answers 401 step_up_required and names the authentication context that is missing', async () => {
+  it('[F-OP-3] answers 401 step_up_required and names the authentication context that is missing', async () => {
     expectRefused(
       await call({ acrValues: ['phr', 'phrh'] }, { acr: 'pwd' }),
       401,
@@ -93,7 +93,7 @@ describe('what a route asks of a session', () => {
     expect((await call({ acrValues: ['phr'] }, {})).status).toBe(401)
   })
 
-  it('answers 401 step_up_required when the authentication is too old, or of unknown age', async () => {
+  it('[F-OP-3] answers 401 step_up_required when the authentication is too old, or of unknown age', async () => {
     const challenge = 'Bearer error="insufficient_user_authentication", max_age="60"'
     expectRefused(
       await call({ maxAgeSeconds: 60 }, (now) => ({ auth_time: now - 61 })),

@@ -56,13 +56,14 @@ describe('streams', () => {
     expect((await client.answer()).body).toBe('data: 1\n\ndata: 2\n\n')
   })
 
-  it('pass a request body on as it comes', async () => {
+  it('[F-HP-1] pass a request body on as it comes, with our headers before it', async () => {
     await start()
     const client = await send(proxy.bytes('POST /api/x', ['Transfer-Encoding: chunked'], chunkOf('first')))
     await until('the first piece', () => proxy.upstream.received().includes('first'))
     client.send(`${chunkOf('second')}0\r\n\r\n`)
     expect((await client.answer()).status).toBe(200)
     expect(proxy.upstream.requests[0]?.body).toBe(`${chunkOf('first')}${chunkOf('second')}0\r\n\r\n`)
+    expect(proxy.upstream.requests[0]?.values('authorization')).toEqual([`Bearer ${proxy.session.accessToken}`])
   })
 
   it('go both ways at once', async () => {

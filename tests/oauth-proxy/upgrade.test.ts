@@ -11,9 +11,11 @@ describe('requests to leave HTTP', () => {
 
   it.each([
     ['[D-SM-11] h2c', 426, 'upgrade_required', h2c],
-    ['[D-SM-11] another protocol', 426, 'upgrade_required', ['Connection: upgrade', 'Upgrade: foo/2']],
+    ['[D-SM-11] [D-WS-06] another protocol', 426, 'upgrade_required', ['Connection: upgrade', 'Upgrade: foo/2']],
     ['a WebSocket on a route that has none', 400, 'invalid_request', handshake],
-  ])('are refused and never forwarded: %s', async (_what, status, code, headers) => {
+    ['[D-WS-06] a WebSocket of another version', 400, 'invalid_request', handshake.with(2, 'Sec-WebSocket-Version: 8')],
+    ['[D-WS-06] a WebSocket without a key', 400, 'invalid_request', handshake.slice(0, 3)],
+  ])('[D-SSRF-07] [F-FA-5] are refused and never forwarded: %s', async (_what, status, code, headers) => {
     proxy = await startProxy()
     for (const requestLine of ['GET /api/x', 'POST /api/x', 'GET /other', 'GET http://evil.example/api/x']) {
       const client = await openClient(proxy.port)

@@ -48,6 +48,11 @@ const publicListen = listen.extend({
     .describe('Terminates TLS here; changed files are read without a restart.'),
 })
 
+const rateLimitFields = {
+  requests: z.int().min(1).max(1_000_000).describe('Requests in one window.'),
+  window_seconds: seconds(60, 1, 3600).describe('Length of the window.'),
+}
+
 const clientAuthentication = z
   .discriminatedUnion('method', [
     z.strictObject({
@@ -124,6 +129,19 @@ const agent = z
       .enum(['refuse', 'end_session'])
       .default('refuse')
       .describe('What a replaced cookie that is shown again leads to.'),
+    rate_limit: z
+      .strictObject({
+        enabled: z
+          .boolean()
+          .default(true)
+          .describe('Limit how often one client address may call the agent; more is answered 429.'),
+        // A thousand people behind one address, each with a refresh every two minutes.
+        requests: rateLimitFields.requests
+          .default(600)
+          .describe('Logins begun and ended and refreshes together; session may be asked ten times as often.'),
+        window_seconds: rateLimitFields.window_seconds,
+      })
+      .prefault({}),
     logout: z
       .strictObject({
         id_token_hint: z
@@ -221,6 +239,31 @@ const proxy = z
       )
       .default([])
       .describe('Peers whose X-Forwarded-* headers count.'),
+    identity_headers: z
+      .array(z.string().regex(/^[A-Za-z0-9_-]{1,64}\*?$/, 'must be a header name, with a * at its end for any ending'))
+      .default([])
+      .describe(
+        'Further request headers that an API takes for an identity and no client may send, such as X-Tenant-*.',
+      ),
+    max_waiting_requests: z
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .default(1024)
+      .describe('Most requests to one API that may wait for the beginning of their answer; more are answered 503.'),
+    rate_limit: z
+      .strictObject({
+        per_session: z
+          .strictObject(rateLimitFields)
+          .optional()
+          .describe('Of one session, over all routes; no limit unless given.'),
+        per_address: z
+          .strictObject(rateLimitFields)
+          .optional()
+          .describe('Of one client address, IPv6 by /56; no limit unless given.'),
+      })
+      .prefault({})
+      .describe('More is answered 429; each process counts for itself.'),
   })
   .prefault({})
 
