@@ -54,15 +54,16 @@ export function createResponseHeaders({
   addresses,
 }: ResponseHeaderDeps): (received: IncomingHttpHeaders, response: UpstreamResponse) => string[] {
   const passes = createNameFilter(denied)
-  const isCacheHeader = negate(createNameFilter(cacheHeaders))
+  const passesWithSession = createNameFilter([...denied, ...cacheHeaders])
 
   return (received, response) => {
     const { route, origin, accessToken, status } = response
     const headers = [...cors(origin)]
     const hasSession = route.session === 'required'
+    const passesHere = hasSession ? passesWithSession : passes
     const dropped = connectionOptions(received.connection)
     for (const name in received) {
-      if (!passes(name) || (hasSession && isCacheHeader(name)) || dropped?.includes(name) === true) continue
+      if (!passesHere(name) || dropped?.includes(name) === true) continue
       // RFC 9110 section 8.6: none in a 204.
       if (name === 'content-length' && status === 204) continue
       const value = received[name]
@@ -113,7 +114,7 @@ function pushAddresses(
 function mergeVary(headers: string[], received: string | string[] | undefined): void {
   if (received === undefined) return
   const at = headers.indexOf('vary')
-  const theirs = [received].flat().join(', ')
+  const theirs = typeof received === 'string' ? received : received.join(', ')
   headers[at + 1] = theirs.trim() === '*' ? '*' : `${headers[at + 1] ?? 'Origin'}, ${theirs}`
 }
 
@@ -123,8 +124,4 @@ function connectionOptions(connection: string | undefined): string[] | undefined
     .toLowerCase()
     .split(',')
     .map((option) => option.trim())
-}
-
-function negate(predicate: (name: string) => boolean): (name: string) => boolean {
-  return (name) => !predicate(name)
 }
