@@ -64,7 +64,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
   const spa = deps.spa ?? devServer?.handle ?? configuredSpa(config, configFile)
 
   const server = deps.server ?? createPublicServer(config.listen, { configFile, options: serverOptions, logger })
-  hardenServer(server)
+  hardenServer(server, logger)
   server.on(
     'request',
     dispatch({ agent, proxy, spa, agentPath: config.cookies.agent_path, apiPath: config.cookies.access_token_path }),

@@ -63,6 +63,8 @@ export async function torture(options: TortureOptions, note: (line: string) => v
       },
       keys: { file: 'keys.json' },
       ledger: store.ledgerOf(agent),
+      // All these browsers have one address.
+      agent: { rate_limit: { enabled: false } },
       log: { level: 'debug' },
     })),
   })
