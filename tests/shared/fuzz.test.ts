@@ -46,10 +46,11 @@ describe('Cookie headers of any kind', () => {
       fc.property(headers, (header) => {
         const values = chunkedCookieValues(header, name)
         const whole = readByPairs(header, name)
-        if (whole.length > 0) expect(values).toEqual(whole)
-        const firsts = readByPairs(header, `${name}.0`).filter((first) => /^[2-9]\./.test(first))
-        expect(values.length).toBeLessThanOrEqual(whole.length > 0 ? 4 : 4 * firsts.length)
-        if (whole.length === 0 && firsts.every((first) => Number(first[0]) > maxChunks)) expect(values).toEqual([])
+        const counted = readByPairs(header, `${name}.0`).filter((first) => /^[2-9]\./.test(first))
+        const readable = counted.filter((first) => Number(first[0]) <= maxChunks)
+        const most = whole.length > 0 ? whole.length : 4 * readable.length
+        expect(values.length).toBeLessThanOrEqual(most)
+        expect(values).toEqual(whole.length > 0 ? whole : expect.any(Array))
       }),
       { numRuns },
     )
@@ -58,7 +59,8 @@ describe('Cookie headers of any kind', () => {
   it('list every name that is read, so that none of ours passes where names are taken out', () => {
     fc.assert(
       fc.property(headers, (header) => {
-        if (cookieValues(header, name).length > 0) expect(listCookieNames(header)).toContain(name)
+        const isRead = cookieValues(header, name).length > 0
+        expect(!isRead || listCookieNames(header).includes(name)).toBe(true)
       }),
       { numRuns },
     )
@@ -66,9 +68,10 @@ describe('Cookie headers of any kind', () => {
 })
 
 describe('sealed values of any kind', () => {
-  const { sealer, inSeconds } = createSealing()
-  const sealed = sealer.seal('access-token', { exp: inSeconds(60), at: 'canary' } as SealedClaims)
-  const characters = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/ %\n\u00e9']
+  const sealing = createSealing()
+  const { sealer } = sealing
+  const sealed = sealer.seal('access-token', { exp: sealing.inSeconds(60), at: 'canary' } as SealedClaims)
+  const characters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/ %\n\u00e9'.split('')
 
   it('open only as they were made', () => {
     const edits = fc.array(
