@@ -50,7 +50,7 @@ describe('Cookie headers of any kind', () => {
         const readable = counted.filter((first) => Number(first[0]) <= maxChunks)
         const most = whole.length > 0 ? whole.length : 4 * readable.length
         expect(values.length).toBeLessThanOrEqual(most)
-        expect(values).toEqual(whole.length > 0 ? whole : expect.any(Array))
+        expect(values.slice(0, whole.length)).toEqual(whole)
       }),
       { numRuns },
     )
