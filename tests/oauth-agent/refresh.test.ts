@@ -201,11 +201,9 @@ describe('row 3: a refresh that takes long', () => {
     const first = alive.post('refresh')
     await until('the first is under way', () => slow.server.count('token', 'refresh_token') === 1)
     slow.clock.advanceSeconds(99)
-    const second = expired.post('refresh')
-    await until('both are under way', () => slow.server.count('token', 'refresh_token') === 2)
     expect(await first.then(({ status, json: body }) => [status, body['access_token_expires_in']])).toEqual([200, 1])
     slow.clock.advanceSeconds(2)
-    const late = await second
+    const late = await expired.post('refresh')
     expect([late.status, late.json['error_code'], late.headers.get('retry-after')]).toEqual([
       503,
       'refresh_pending',
@@ -219,7 +217,7 @@ describe('row 3: a refresh that takes long', () => {
     }
     expect(slow.server.hasLiveGrant).toBe(true)
     await slow.close()
-  }, 30_000)
+  }, 60_000)
 })
 
 describe('row 5: the authorization server surely did not process it', () => {
