@@ -258,6 +258,20 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
         expect(await session.ask(0)).toMatchObject({ state: 'successors' })
       })
 
+      it('does not happen when the request was sent before the minute was over, however late it is judged', async () => {
+        clock.advance(60_000)
+        expect(await session.look(1, { ageMs: 1 })).toMatchObject({ state: 'current' })
+        expect(await session.ask(0)).toMatchObject({ state: 'successors' })
+      })
+
+      it('is not put off by whoever only looks with an old generation', async () => {
+        clock.advance(30_000)
+        expect(await session.look(0)).toMatchObject({ state: 'successors' })
+        clock.advance(30_000)
+        await session.look(1)
+        expect(await session.ask(0)).toEqual({ state: 'superseded' })
+      })
+
       it('starts over with every replay', async () => {
         clock.advance(50_000)
         await session.ask(0)
@@ -302,6 +316,15 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
     })
 
     describe('row 12: a generation that the store does not know yet', () => {
+      it('leaves what is parked, so that the commit that was missing completes the chain from before', async () => {
+        await session.refreshTo(1)
+        const { id } = await session.lease(1)
+        await session.look(2)
+        expect(await session.ask(0)).toEqual({ state: 'superseded' })
+        await session.commit(1, id)
+        expect(await session.ask(0)).toEqual({ state: 'successors', blobs: ['blob 1', 'blob 2'], generation: 2 })
+      })
+
       it('is believed, for we sealed it: the store is behind', async () => {
         expect(await session.look(1)).toMatchObject({ state: 'current' })
         expect((await session.lease(1)).inDoubt).toBe(false)

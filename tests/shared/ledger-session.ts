@@ -22,7 +22,7 @@ export interface LedgerSession {
   readonly sid: string
   readonly identity: SessionIdentity
   /** `GET session`: judges and acknowledges. */
-  look(generation: number, options?: { isActivity?: boolean }): Promise<Judgement>
+  look(generation: number, options?: { isActivity?: boolean; ageMs?: number }): Promise<Judgement>
   /** Refresh: asks for the lease. */
   ask(generation: number, options?: { isActivity?: boolean }): Promise<Judgement>
   /** Asks for the lease and fails the test without it. */
@@ -52,13 +52,13 @@ export async function beginSession(ledger: Ledger): Promise<LedgerSession> {
 export function sessionOf(identity: SessionIdentity, ledger: Ledger): LedgerSession {
   const { sid, startedAt } = identity
   const facts = { sid, identity, absoluteDeadline: Math.floor(startedAt / 1000) + absoluteSeconds, idleSeconds }
-  const show = (generation: number, want: 'look' | 'lease', isActivity: boolean): Promise<Judgement> =>
-    ledger.show({ ...facts, generation, want, leaseSeconds, isActivity })
+  const show = (generation: number, want: 'look' | 'lease', isActivity: boolean, ageMs = 0): Promise<Judgement> =>
+    ledger.show({ ...facts, generation, want, leaseSeconds, isActivity, ageMs })
   let generation = 0
   const session: LedgerSession = {
     sid,
     identity,
-    look: (shown, { isActivity = false } = {}) => show(shown, 'look', isActivity),
+    look: (shown, { isActivity = false, ageMs = 0 } = {}) => show(shown, 'look', isActivity, ageMs),
     ask: (shown, { isActivity = true } = {}) => show(shown, 'lease', isActivity),
     async lease(shown) {
       const judgement = await session.ask(shown)

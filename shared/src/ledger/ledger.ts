@@ -93,6 +93,11 @@ export interface ShownGeneration {
   readonly want: 'look' | 'lease'
   /** Life of a lease: the limit of one call to the authorization server plus 5 s. */
   readonly leaseSeconds: number
+  /**
+   * Milliseconds since the browser's request came, by a clock that never jumps. What was sent before the minute was over
+   * acknowledges nothing, however late it is judged. 0 unless given.
+   */
+  readonly ageMs?: number
   /** Whether this counts as user activity: moves the idle deadline, at most once a minute. */
   readonly isActivity: boolean
   /** The sealed facts of the shown cookie, for a store that lost the session (row 15). */

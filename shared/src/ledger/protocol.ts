@@ -113,12 +113,15 @@ export function showGeneration(
   const over = deadlineStep(record, shown.identity, context)
   if (over !== undefined) return over
   if (shown.isActivity && now - record.activeAt > activityStepMs) record = { ...record, activeAt: now }
-  if (shown.generation < record.generation) return replay(record, shown.generation, now)
-  if (shown.generation > record.generation) {
-    // Row 12: we sealed this cookie, so it is the store that is behind.
-    record = { ...record, ...free, generation: shown.generation, parked: [], givenAt: now }
+  if (shown.generation < record.generation) {
+    // Who only looks is given nothing, so nothing is on its way to a browser.
+    return unlessSame(replay(record, shown.generation, shown.want === 'look' ? record.givenAt : now), known)
   }
-  if (isSettled(record, now) && record.acknowledged < record.generation) {
+  if (shown.generation > record.generation) {
+    // Row 12: we sealed this cookie, so it is the store that is behind. What is parked stays: a late commit may fill the gap.
+    record = { ...record, ...free, generation: shown.generation, givenAt: now }
+  }
+  if (isSettled(record, now - (shown.ageMs ?? 0)) && record.acknowledged < record.generation) {
     record = { ...record, parked: [], acknowledged: record.generation }
   }
   const step: Step<Judgement> =
@@ -128,6 +131,11 @@ export function showGeneration(
           record,
         }
       : grantLease(record, shown.leaseSeconds, newLease, context)
+  return unlessSame(step, known)
+}
+
+/** Nothing is written where nothing has changed. */
+function unlessSame<Answer>(step: Step<Answer>, known: SessionRecord | undefined): Step<Answer> {
   return step.record === known ? { answer: step.answer } : step
 }
 
@@ -309,12 +317,12 @@ function inDoubt(record: SessionRecord, since: number): SessionRecord {
 }
 
 /** Rows 10 and 11: an old generation leads to the newest one if every step between is still parked. */
-function replay(record: SessionRecord, generation: number, now: number): Step<Successors | Superseded> {
+function replay(record: SessionRecord, generation: number, givenAt: number): Step<Successors | Superseded> {
   const chain = successorsOf(record, generation)
   if (chain.length === 0) return { answer: { state: 'superseded' }, record }
   return {
     answer: { state: 'successors', generation: record.generation, blobs: chain.map(({ blob }) => blob) },
-    record: { ...record, givenAt: now },
+    record: givenAt === record.givenAt ? record : { ...record, givenAt },
   }
 }
 
