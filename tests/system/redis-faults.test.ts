@@ -199,11 +199,27 @@ describe('the redis ledger in trouble', () => {
     await expect(open()).rejects.toThrow('maxmemory-policy is allkeys-lru')
   })
 
-  it('answers unknown when the server is full, and still tells what it can read', async () => {
+  it('answers unknown when the server is full, still tells what it can read, and notices when it is well', async () => {
+    const other = await beginSession(ledger)
     await redis.command('CONFIG', 'SET', 'maxmemory', '1')
     expect(await session.ask(0)).toEqual({ state: 'unknown' })
     expect(await session.end('logout')).toEqual({ state: 'unknown' })
+    expect(await other.look(0)).toMatchObject({ state: 'current' })
     await redis.command('CONFIG', 'SET', 'maxmemory', '0')
+    await until('it is well', () => log.events().includes('ledger_reachable'))
     expect(await session.ask(0)).toEqual({ state: 'ended', reason: 'logout' })
+    expect(log.events()).toEqual(['ledger_unreachable', 'ledger_reachable'])
+  })
+
+  it('does not resolve a doubt at the first request after it was full', async () => {
+    await ledger.doubt(session.sid, (await session.lease(0)).id)
+    time.advanceSeconds(10)
+    await redis.command('CONFIG', 'SET', 'maxmemory', '1')
+    expect(await session.ask(0)).toEqual({ state: 'unknown' })
+    await redis.command('CONFIG', 'SET', 'maxmemory', '0')
+    expect(await session.ask(0)).toEqual({ state: 'held' })
+    await until('it is well', () => log.events().includes('ledger_reachable'))
+    time.advanceSeconds(5)
+    expect(await session.lease(0)).toMatchObject({ inDoubt: true })
   })
 })

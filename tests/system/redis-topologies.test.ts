@@ -52,6 +52,13 @@ describe('the redis ledger', () => {
       ledger = await open({ url: `redis://127.0.0.1:${relay.port}` })
     })
 
+    async function replicated(): Promise<void> {
+      const offset = async (server: RedisServer, name: string): Promise<number> =>
+        Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(await server.command('INFO', 'replication'))?.[1])
+      const written = await offset(primary, 'master_repl_offset')
+      await until('the replica has it all', async () => (await offset(replica, 'slave_repl_offset')) >= written)
+    }
+
     async function failOver(): Promise<void> {
       await replica.command('REPLICAOF', 'NO', 'ONE')
       relay.leadTo(replica.port)
@@ -77,9 +84,9 @@ describe('the redis ledger', () => {
     it('goes on after a failover that lost nothing', async () => {
       const session = await beginSession(ledger)
       await session.refreshTo(2)
-      await until('the replica has it all', async () => (await primary.command('WAIT', '1', '1000')) === '1')
+      await replicated()
       const { id } = await session.lease(2)
-      await until('the replica has it all', async () => (await primary.command('WAIT', '1', '1000')) === '1')
+      await replicated()
       await failOver()
       expect(await ledger.holds(session.sid, id)).toEqual({ state: 'held' })
       expect(await session.ask(1)).toMatchObject({ state: 'successors', generation: 2 })
@@ -89,7 +96,7 @@ describe('the redis ledger', () => {
     it('notices a failover that lost a lease, and does not send the refresh token blindly', async () => {
       const session = await beginSession(ledger)
       await session.refreshTo(1)
-      await until('the replica has it all', async () => (await primary.command('WAIT', '1', '1000')) === '1')
+      await replicated()
       await replica.command('REPLICAOF', 'NO', 'ONE')
       await session.lease(1)
       await failOver()
@@ -101,7 +108,7 @@ describe('the redis ledger', () => {
 
     it('[B-LO-08] puts back the end of a session that a failover lost', async () => {
       const session = await beginSession(ledger)
-      await until('the replica has it all', async () => (await primary.command('WAIT', '1', '1000')) === '1')
+      await replicated()
       await replica.command('REPLICAOF', 'NO', 'ONE')
       await session.end('logout')
       await failOver()
@@ -112,7 +119,7 @@ describe('the redis ledger', () => {
 
     it('does not go on with the old primary after it became a replica', async () => {
       const session = await beginSession(ledger)
-      await until('the replica has it all', async () => (await primary.command('WAIT', '1', '1000')) === '1')
+      await replicated()
       await primary.command('REPLICAOF', '127.0.0.1', String(replica.port))
       await replica.command('REPLICAOF', 'NO', 'ONE')
       expect(await session.ask(0)).toEqual({ state: 'unknown' })

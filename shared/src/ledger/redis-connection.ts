@@ -67,7 +67,9 @@ export function connectRedis(
   function start(): Client {
     const started = newClient(endpoint, isBlocking)
     started.on('ready', () => {
-      if (started === client) events?.ready()
+      // One that was given up while it was connecting does not notice.
+      if (started !== client || isClosed) started.destroy()
+      else events?.ready()
     })
     started.on('error', (error: unknown) => {
       if (started === client && !isClosed) events?.lost(failureOf(error))

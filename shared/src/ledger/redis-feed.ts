@@ -207,6 +207,11 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
       const reply = await connection.script(heartbeatScript, [keys.meta, keys.feed, writer], [])
       const [serverMs, id] = reply as [string, string | null]
       observe(serverMs, id)
+      // A server that is full still answers: only a write tells that it is well again.
+      if (reachability.isFailing && incarnation !== undefined) {
+        writes = Math.max(writes, Number(await connection.command(['INCR', writer])))
+        reachability.succeeded(now())
+      }
     } catch (error) {
       if (!(error instanceof RedisFailure)) throw error
       reachability.failed(error.reason, error)

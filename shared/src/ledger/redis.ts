@@ -100,6 +100,7 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
       const written = await write(key, args, taken.rule)
       if (written > 0) {
         feed.wrote(written)
+        reachability.succeeded(now)
         if (taken.rule !== undefined) rules.add(taken.rule)
         return taken.answer
       }
@@ -174,7 +175,8 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
             const { answer, record, rule } = step(text === undefined ? undefined : readSession(text, id), {
               now,
               incarnationAt: at,
-              reachableSince: reachability.since,
+              // Until something was written again, nobody knows since when it can be.
+              reachableSince: reachability.isFailing ? Infinity : reachability.since,
               endOf: (session) => rules.endOf(session),
             })
             return {
