@@ -32,8 +32,9 @@ export class Bench {
    * Starts a contender; the caller stops it.
    * @returns `undefined` when the program that it needs is not installed.
    */
-  startContender(name: ContenderName): Promise<Contender | undefined> {
+  startContender(name: ContenderName, routes = 10): Promise<Contender | undefined> {
     return startContender(name, {
+      routes,
       upstreamPort: this.#upstreamPort,
       keyFile: this.keyFile,
       profileFolder: this.options.profileFolder,

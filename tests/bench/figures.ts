@@ -1,29 +1,41 @@
 import type { ContenderName } from './contenders/contender.ts'
+import type { Cell } from './measure-cpu.ts'
 import type { Traffic } from './traffic.ts'
 
-/** One contender under one kind of traffic. */
-export interface Cell {
-  readonly contender: ContenderName
-  readonly traffic: TrafficName
-}
-
-export type TrafficName = 'others' | 'same' | 'large' | 'many_routes' | 'own_cookies'
-export type CellName = `${ContenderName}/${TrafficName}`
+export type CellName = keyof typeof cells
 
 /** More sessions than any cache holds, taken in turn: no request finds what the last one of its session left. */
-const manySessions = 20_000
+export const manySessions = 20_000
 
-const traffics: Readonly<Record<TrafficName, Omit<Traffic, 'name'>>> = {
-  others: { sessions: manySessions, tokenBytes: 900, routes: 10 },
-  same: { sessions: 1, tokenBytes: 900, routes: 10 },
-  large: { sessions: manySessions, tokenBytes: 3500, routes: 10 },
-  many_routes: { sessions: manySessions, tokenBytes: 900, routes: 1000 },
-  own_cookies: { sessions: 0, tokenBytes: 900, routes: 10 },
+const others = { name: 'others', sessions: manySessions, tokenBytes: 900, routes: 10 }
+const same = { name: 'same', sessions: 1, tokenBytes: 900, routes: 10 }
+const large = { name: 'large', sessions: manySessions, tokenBytes: 3500, routes: 10 }
+const manyRoutes = { name: 'many_routes', sessions: manySessions, tokenBytes: 900, routes: 1000 }
+const ownCookies = { name: 'own_cookies', sessions: 0, tokenBytes: 900, routes: 10 }
+
+const cells = {
+  'oauth_proxy/others': { contender: 'oauth_proxy', traffic: others },
+  'bare/others': { contender: 'bare', traffic: others },
+  'bare_twin/others': { contender: 'bare_twin', traffic: others },
+  'oauth_proxy/same': { contender: 'oauth_proxy', traffic: same },
+  'bare/same': { contender: 'bare', traffic: same },
+  'oauth_proxy/large': { contender: 'oauth_proxy', traffic: large },
+  'bare/large': { contender: 'bare', traffic: large },
+  'oauth_proxy/many_routes': { contender: 'oauth_proxy', traffic: manyRoutes },
+  'express_hpm/others': { contender: 'express_hpm', traffic: others },
+  'nginx/others': { contender: 'nginx', traffic: others },
+  'mod_auth_openidc/own_cookies': { contender: 'mod_auth_openidc', traffic: ownCookies },
+} as const satisfies Record<string, { contender: ContenderName; traffic: Traffic }>
+
+/** The program that a cell needs. */
+export function contenderOf(name: CellName): ContenderName {
+  return cells[name].contender
 }
 
-export function trafficOf(name: TrafficName, { isQuick }: { isQuick: boolean }): Traffic {
-  const traffic = traffics[name]
-  return { ...traffic, name, sessions: isQuick ? Math.min(traffic.sessions, 200) : traffic.sessions }
+export function cellOf(name: CellName, { isQuick, connections }: { isQuick: boolean; connections: number }): Cell {
+  const { contender, traffic } = cells[name]
+  const sessions = isQuick ? Math.min(traffic.sessions, 200) : traffic.sessions
+  return { name, contender, routes: traffic.routes, traffic: { ...traffic, sessions }, connections }
 }
 
 /** A figure made of the CPU time a request of some cells, worked out for each round and then summed up. */
@@ -58,7 +70,7 @@ export const cpuFigures: readonly CpuFigure[] = [
   { key: 'proxy_vs_hpm', cells: [ours, 'express_hpm/others'], of: ratio, unit: '×' },
   { key: 'auth_cpu_us', cells: [ours, 'bare/others'], of: difference, unit: 'µs' },
   { key: 'auth_cpu_us_3500', cells: ['oauth_proxy/large', 'bare/large'], of: difference, unit: 'µs' },
-  { key: 'routes_1000_vs_10', cells: ['oauth_proxy_1000_routes/many_routes', ours], of: ratio, unit: '×' },
+  { key: 'routes_1000_vs_10', cells: ['oauth_proxy/many_routes', ours], of: ratio, unit: '×' },
   { key: 'a_a_control', cells: ['bare_twin/others', 'bare/others'], of: ratio, unit: '×' },
   { key: 'proxy_vs_nginx', cells: [ours, 'nginx/others'], of: ratio, unit: '×' },
   { key: 'proxy_vs_mod_auth_openidc', cells: [ours, 'mod_auth_openidc/own_cookies'], of: ratio, unit: '×' },
@@ -80,9 +92,4 @@ export const targets: Readonly<Partial<Record<Key, { readonly must: number; read
   auth_cpu_us_3500: { must: 40, aim: 25 },
   routes_1000_vs_10: { must: 1.05, aim: 1.01 },
   stream_rss_growth_mb: { must: 20, aim: 5 },
-}
-
-export function cellOf(name: CellName): Cell {
-  const [contender, traffic] = name.split('/') as [ContenderName, TrafficName]
-  return { contender, traffic }
 }

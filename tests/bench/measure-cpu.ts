@@ -1,10 +1,21 @@
 import { cpuSeconds, residentMegabytes } from './accounting.ts'
 import type { Bench } from './bench.ts'
 import type { Contender, ContenderName } from './contenders/contender.ts'
-import { cellOf, trafficOf, type CellName } from './figures.ts'
 import type { LoadLimits, LoadResult } from './load.ts'
+import type { BenchOptions } from './options.ts'
 import { shuffled } from './statistics.ts'
+import type { Traffic } from './traffic.ts'
 import { verifyContender } from './verify.ts'
+
+/** One contender under one kind of traffic. */
+export interface Cell {
+  readonly name: string
+  readonly contender: ContenderName
+  /** Routes that the contender has. Cells with the same contender and routes share its process. */
+  readonly routes: number
+  readonly traffic: Traffic
+  readonly connections: number
+}
 
 /** What the rounds of one cell gave, in order: the same index is the same round in every cell. */
 export interface CellRounds {
@@ -21,83 +32,91 @@ const leastRequests = 1000
  */
 const warmUp: LoadLimits = { seconds: 2, minRequests: 150_000 }
 /** For a contender that is warm from other traffic. */
-const moreWarmUp: LoadLimits = { seconds: 1, minRequests: 10_000 }
+const moreWarmUp: LoadLimits = { seconds: 1, minRequests: 30_000 }
 /** Load of a round before it is measured: connections to the upstream open again, caches fill. */
 const settleSeconds = 0.2
 
 /**
  * Measures all cells in interleaved rounds, in a new order each, so that what disturbs the machine disturbs all alike. All
  * contenders start anew some times: two processes of one program can differ by a tenth for as long as they live.
- * @returns Nothing for cells whose program is not installed.
+ * @returns By the cells' names; nothing for those whose program is not installed.
  */
 export async function measureCells(
   bench: Bench,
-  names: readonly CellName[],
+  cells: readonly Cell[],
   report: (line: string) => void,
-): Promise<Map<CellName, CellRounds>> {
+): Promise<Map<string, CellRounds>> {
   const { rounds, starts, seconds, isQuick } = bench.options
-  const measured = new Map<CellName, CellRounds>()
+  const measured = new Map<string, CellRounds>()
   for (let start = 0; start < starts; start++) {
-    const contenders = await startContenders(bench, names)
+    const contenders = await startContenders(bench, cells)
     try {
-      const warm = new Set<Contender>()
-      for (const [name, contender] of contenders) {
-        if (isQuick) continue
-        report(`warming up ${name}`)
-        await loadCell(bench, name, contender, warm.has(contender) ? moreWarmUp : warmUp)
-        warm.add(contender)
-      }
-      for (
-        let round = Math.floor((start * rounds) / starts);
-        round < Math.floor(((start + 1) * rounds) / starts);
-        round++
-      ) {
+      if (!isQuick) await warmUpAll(bench, contenders, report)
+      for (let round = firstRound(start, bench.options); round < firstRound(start + 1, bench.options); round++) {
         report(`round ${round + 1} of ${rounds}`)
-        for (const [name, contender] of shuffled([...contenders])) {
-          const { cpu, result } = await loadCell(bench, name, contender, { seconds, minRequests: leastRequests })
-          const cell = measured.get(name) ?? { cpuMicroseconds: [], requestsPerSecond: [], residentMegabytes: [] }
-          cell.cpuMicroseconds.push((cpu / result.requests) * 1e6)
-          cell.requestsPerSecond.push(result.requests / result.seconds)
-          cell.residentMegabytes.push(residentMegabytes(contender.pids()))
-          measured.set(name, cell)
+        for (const [cell, contender] of shuffled([...contenders])) {
+          const { cpu, result } = await loadCell(bench, cell, contender, { seconds, minRequests: leastRequests })
+          const found = measured.get(cell.name) ?? { cpuMicroseconds: [], requestsPerSecond: [], residentMegabytes: [] }
+          found.cpuMicroseconds.push((cpu / result.requests) * 1e6)
+          found.requestsPerSecond.push(result.requests / result.seconds)
+          found.residentMegabytes.push(residentMegabytes(contender.pids()))
+          measured.set(cell.name, found)
         }
       }
     } finally {
       await Promise.all([...new Set(contenders.values())].map((contender) => contender.stop()))
     }
   }
-  return new Map(names.flatMap((name) => (measured.has(name) ? [[name, measured.get(name) as CellRounds]] : [])))
+  return new Map(cells.flatMap(({ name }) => (measured.has(name) ? [[name, measured.get(name) as CellRounds]] : [])))
 }
 
-async function startContenders(bench: Bench, names: readonly CellName[]): Promise<Map<CellName, Contender>> {
-  const started = new Map<ContenderName, Contender | undefined>()
-  const contenders = new Map<CellName, Contender>()
-  for (const name of names) {
-    const cell = cellOf(name)
-    if (!started.has(cell.contender)) started.set(cell.contender, await startVerified(bench, cell.contender))
-    const contender = started.get(cell.contender)
+function firstRound(start: number, { rounds, starts }: BenchOptions): number {
+  return Math.floor((start * rounds) / starts)
+}
+
+async function startContenders(bench: Bench, cells: readonly Cell[]): Promise<Map<Cell, Contender>> {
+  const started = new Map<string, Contender | undefined>()
+  const contenders = new Map<Cell, Contender>()
+  for (const cell of cells) {
+    const key = `${cell.contender} with ${cell.routes} routes`
+    if (!started.has(key)) started.set(key, await startVerified(bench, cell))
+    const contender = started.get(key)
     if (contender === undefined) continue
-    const traffic = trafficOf(cell.traffic, bench.options)
-    await bench.prepare(contender.cookies === undefined ? traffic : { ...traffic, cookies: contender.cookies })
-    contenders.set(name, contender)
+    await bench.prepare(
+      contender.cookies === undefined ? cell.traffic : { ...cell.traffic, cookies: contender.cookies },
+    )
+    contenders.set(cell, contender)
   }
   return contenders
 }
 
-async function startVerified(bench: Bench, name: ContenderName): Promise<Contender | undefined> {
-  const contender = await bench.startContender(name)
+async function startVerified(bench: Bench, { contender: name, routes }: Cell): Promise<Contender | undefined> {
+  const contender = await bench.startContender(name, routes)
   if (contender !== undefined) await verifyContender(bench, name, contender)
   return contender
 }
 
+async function warmUpAll(
+  bench: Bench,
+  contenders: ReadonlyMap<Cell, Contender>,
+  report: (line: string) => void,
+): Promise<void> {
+  const warm = new Set<Contender>()
+  for (const [cell, contender] of contenders) {
+    report(`warming up ${cell.name}`)
+    await loadCell(bench, cell, contender, warm.has(contender) ? moreWarmUp : warmUp)
+    warm.add(contender)
+  }
+}
+
 async function loadCell(
   bench: Bench,
-  name: CellName,
+  { traffic, connections }: Cell,
   contender: Contender,
   limits: LoadLimits,
 ): Promise<{ cpu: number; result: LoadResult }> {
   const { options, load } = bench
-  await load.ask({ do: 'open', port: contender.port, traffic: cellOf(name).traffic, connections: options.connections })
+  await load.ask({ do: 'open', port: contender.port, traffic: traffic.name, connections })
   await load.ask({ do: 'saturate', limits: { seconds: options.isQuick ? 0 : settleSeconds, minRequests: 0 } })
   const pids = contender.pids()
   const before = cpuSeconds(pids)

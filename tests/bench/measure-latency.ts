@@ -1,6 +1,6 @@
 import type { Bench } from './bench.ts'
 import type { Contender } from './contenders/contender.ts'
-import { trafficOf } from './figures.ts'
+import { cellOf } from './figures.ts'
 import type { LatencyResult, LoadResult } from './load.ts'
 import { shuffled } from './statistics.ts'
 
@@ -14,7 +14,7 @@ export interface AddedLatency {
 
 /** Latency that the OAuth Proxy adds to the bare proxy's when both get the same requests at half load. */
 export async function measureAddedLatency(bench: Bench, report: (line: string) => void): Promise<AddedLatency> {
-  await bench.prepare(trafficOf('others', bench.options))
+  await bench.prepare(cellOf('bare/others', bench.options).traffic)
   const [proxy, bare] = [await bench.startContender('oauth_proxy'), await bench.startContender('bare')]
   if (proxy === undefined || bare === undefined) throw new Error('both contenders come with the repository')
   try {

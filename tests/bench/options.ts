@@ -12,6 +12,8 @@ export interface BenchOptions {
   /** Seconds of load in one round of one contender. */
   readonly seconds: number
   readonly connections: number
+  /** Measure how the cost grows instead of the figures. */
+  readonly showsGrowth: boolean
   readonly profileFolder: string | undefined
 }
 
@@ -25,6 +27,7 @@ export const usage = `npm run bench -- [options]
   --starts N           times that all contenders start anew during the rounds (3)
   --seconds S          load of each contender in each round (2)
   --connections N      connections of the load generator (32)
+  --growth             instead: how the cost grows with tokens, routes, sessions and connections
   --cpu-profile DIR    write CPU profiles of the contenders on Node there
 `
 
@@ -40,6 +43,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       starts: { type: 'string' },
       seconds: { type: 'string' },
       connections: { type: 'string', default: '32' },
+      growth: { type: 'boolean', default: false },
       'cpu-profile': { type: 'string' },
     },
   })
@@ -52,6 +56,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     starts: Math.min(rounds, positive('starts', values.starts ?? (values.quick ? '1' : '3'))),
     seconds: positive('seconds', values.seconds ?? (values.quick ? '0.1' : '2')),
     connections: positive('connections', values.connections),
+    showsGrowth: values.growth,
     profileFolder: values['cpu-profile'],
   }
 }

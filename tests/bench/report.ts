@@ -1,5 +1,5 @@
 import { cpus, release, totalmem } from 'node:os'
-import { targets, type CellName, type Key } from './figures.ts'
+import { targets, type Key } from './figures.ts'
 import type { CellRounds } from './measure-cpu.ts'
 import type { BenchOptions } from './options.ts'
 import { isPlacing } from './placement.ts'
@@ -7,7 +7,7 @@ import { spreadOf, type Spread } from './statistics.ts'
 
 export interface Report {
   readonly figures: ReadonlyMap<Key, Spread>
-  readonly cells: ReadonlyMap<CellName, CellRounds>
+  readonly cells: ReadonlyMap<string, CellRounds>
   /** Figures that need programs which are not installed, and which. */
   readonly absent: readonly { readonly key: Key; readonly program: string }[]
   /** Rate of the latency rounds, where they were run. */
@@ -100,7 +100,7 @@ function middleHalf({ lowerQuartile, upperQuartile }: Spread, digits: number): s
   return `${lowerQuartile.toFixed(digits)} – ${upperQuartile.toFixed(digits)}`
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   if (rows.length === 0) return ''
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)))
   const line = (cells: readonly string[]): string =>

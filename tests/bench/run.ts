@@ -1,6 +1,7 @@
 /** `npm run bench`: what the OAuth Proxy costs, against others that do less, the same, or more. See docs/performance.md. */
 import { Bench } from './bench.ts'
-import { cellOf, cpuFigures, type CellName, type CpuFigure, type Key } from './figures.ts'
+import { cellOf, contenderOf, cpuFigures, type CellName, type CpuFigure, type Key } from './figures.ts'
+import { growthReport } from './growth.ts'
 import { measureCells, type CellRounds } from './measure-cpu.ts'
 import { measureAddedLatency } from './measure-latency.ts'
 import { measureStreamGrowth } from './measure-stream.ts'
@@ -15,14 +16,18 @@ function note(line: string): void {
 async function measure(bench: Bench): Promise<Report> {
   const { only } = bench.options
   const wanted = cpuFigures.filter(({ key }) => only.includes(key))
-  const names = new Set(wanted.flatMap(({ cells }) => cells))
+  const names = new Set<CellName>(wanted.flatMap(({ cells }) => cells))
   if (only.includes('rss_mb')) names.add('oauth_proxy/others')
-  const cells = await measureCells(bench, [...names], note)
+  const cells = await measureCells(
+    bench,
+    [...names].map((name) => cellOf(name, bench.options)),
+    note,
+  )
   const figures = new Map<Key, Spread>()
   const absent: Report['absent'][number][] = []
   for (const figure of wanted) {
     const missing = figure.cells.find((name) => !cells.has(name))
-    if (missing !== undefined) absent.push({ key: figure.key, program: cellOf(missing).contender })
+    if (missing !== undefined) absent.push({ key: figure.key, program: contenderOf(missing) })
     else figures.set(figure.key, spreadOf(byRound(figure, cells)))
   }
   const latency = only.includes('p99_added_ms') ? await measureAddedLatency(bench, note) : undefined
@@ -43,7 +48,7 @@ async function measure(bench: Bench): Promise<Report> {
 }
 
 /** A ratio or difference within each round, so that what slowed a whole round down cancels out. */
-function byRound({ cells: names, of }: CpuFigure, cells: ReadonlyMap<CellName, CellRounds>): number[] {
+function byRound({ cells: names, of }: CpuFigure, cells: ReadonlyMap<string, CellRounds>): number[] {
   const [first, second] = names.map((name) => cells.get(name)?.cpuMicroseconds ?? [])
   return (first ?? []).map((cpu, round) => of(cpu, second?.[round] ?? NaN))
 }
@@ -51,6 +56,10 @@ function byRound({ cells: names, of }: CpuFigure, cells: ReadonlyMap<CellName, C
 async function run(options: BenchOptions): Promise<void> {
   const bench = await Bench.start(options)
   try {
+    if (options.showsGrowth) {
+      process.stdout.write(await growthReport(bench, note))
+      return
+    }
     const report = await measure(bench)
     process.stdout.write(options.asJson ? `${jsonReport(report, options)}\n` : textReport(report, options))
   } finally {

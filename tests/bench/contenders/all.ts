@@ -4,15 +4,14 @@ import { startNginx } from './nginx.ts'
 
 type Starter = (surroundings: Surroundings) => Promise<Contender | undefined>
 
-function onNode(name: ContenderName, module: string, routes = 10): Starter {
-  return (surroundings) => startNodeContender(name, module, routes, surroundings)
+function onNode(name: ContenderName, module: string): Starter {
+  return (surroundings) => startNodeContender(name, module, surroundings)
 }
 
 const starters: Readonly<Record<ContenderName, Starter>> = {
   bare: onNode('bare', './bare.ts'),
   bare_twin: onNode('bare_twin', './bare.ts'),
   oauth_proxy: onNode('oauth_proxy', './oauth-proxy.ts'),
-  oauth_proxy_1000_routes: onNode('oauth_proxy_1000_routes', './oauth-proxy.ts', 1000),
   express_hpm: onNode('express_hpm', './express-hpm.ts'),
   nginx: startNginx,
   mod_auth_openidc: startModAuthOpenidc,

@@ -3,8 +3,7 @@ import { processTree } from '../accounting.ts'
 import { startChild } from '../processes.ts'
 import type { ContenderAnswer, ContenderSettings } from './node-contender.ts'
 
-export type ContenderName =
-  'bare' | 'bare_twin' | 'oauth_proxy' | 'oauth_proxy_1000_routes' | 'express_hpm' | 'nginx' | 'mod_auth_openidc'
+export type ContenderName = 'bare' | 'bare_twin' | 'oauth_proxy' | 'express_hpm' | 'nginx' | 'mod_auth_openidc'
 
 /** A proxy under test, in processes of its own. */
 export interface Contender {
@@ -19,6 +18,8 @@ export interface Contender {
 }
 
 export interface Surroundings {
+  /** Routes of contenders that have a route table. */
+  readonly routes: number
   readonly upstreamPort: number
   readonly keyFile: KeyFile
   /** Where contenders on Node write CPU profiles. */
@@ -28,8 +29,7 @@ export interface Surroundings {
 export async function startNodeContender(
   name: ContenderName,
   module: string,
-  routes: number,
-  { upstreamPort, keyFile, profileFolder }: Surroundings,
+  { routes, upstreamPort, keyFile, profileFolder }: Surroundings,
 ): Promise<Contender> {
   const nodeOptions =
     profileFolder === undefined
