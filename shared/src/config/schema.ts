@@ -135,9 +135,9 @@ const agent = z
           .boolean()
           .default(true)
           .describe('Limit how often one client address may call the agent; more is answered 429.'),
-        // A thousand people behind one address, each with a refresh every two minutes.
+        // Ten thousand people behind one address, each with a refresh every two minutes.
         requests: rateLimitFields.requests
-          .default(600)
+          .default(6000)
           .describe('Logins begun and ended and refreshes together; session may be asked ten times as often.'),
         window_seconds: rateLimitFields.window_seconds,
       })
