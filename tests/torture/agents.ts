@@ -59,10 +59,13 @@ export class AgentFleet {
     return this.#urls[agent] ?? 'http://127.0.0.1:9'
   }
 
-  /** Whether an agent can be broken now: the others are well, and some time passed since the last one was. */
+  /** Whether an agent can be broken now: another one stays well, and the last one was broken some time ago. */
   mayBreak(agent: number, pauseMs: number): boolean {
-    const isWell = [...this.#running.keys()].length === this.size && this.#paused.size === 0
-    return isWell && this.#running.has(agent) && !this.#isStopping && Date.now() - this.#brokenAt > pauseMs
+    const isWell = (one: number): boolean => this.#running.has(one) && !this.#paused.has(one)
+    const isLast = ![...this.#running.keys()].some((other) => other !== agent && isWell(other))
+    if (!isWell(agent) || isLast || this.#isStopping || Date.now() - this.#brokenAt < pauseMs) return false
+    this.#brokenAt = Date.now()
+    return true
   }
 
   /** kill -9. The process is gone when this resolves, and another one on its way to take its place. */

@@ -1,5 +1,5 @@
 import type { Fault } from './faults.ts'
-import type { History, Logout, Outage, Reception, TorturedSession } from './history.ts'
+import type { History, Logout, Loss, Outage, Reception, TorturedSession } from './history.ts'
 import type { Rotation } from './token-families.ts'
 
 export interface OracleInput {
@@ -35,6 +35,8 @@ export type Window = 'cut' | 'killed' | 'paused' | 'cut off from the store'
 const retryMs = 4_000
 /** Within this a logout has its refresh token revoked, and a refresh under way has learnt that the session is over. */
 const cleanUpMs = 12_000
+/** When an agent may find no store: to one that was stopped, its time limits have passed when it goes on. */
+const away: readonly Outage['kind'][] = ['store', 'paused']
 /** Generations that are kept for browsers that missed them. */
 const parked = 3
 
@@ -99,13 +101,7 @@ export function examine({ history, rotation, leaseMs, reconnectMs, isAlive }: Or
       history.violate('a session is lost only in a window', `${loss.answer}: ${detail}`, session.id)
     const receptions = bySession.get(session.id) ?? []
     const refused = receptions.find(({ outcome }) => outcome === 'refused')
-    if (refused === undefined || (refused.processedAt ?? Infinity) > loss.at) {
-      const newest = Math.max(0, ...receptions.map(({ token }) => (history.tokens.get(token)?.depth ?? 0) + 1))
-      const isFarBehind = newest - loss.generation > parked && session.stolenAt !== undefined
-      if (loss.answer !== 'expired' && isFarBehind) overtaken += 1
-      else wrong(`showed generation ${loss.generation} of ${newest}, and the authorization server never refused it`)
-      return
-    }
+    if (refused === undefined || (refused.processedAt ?? Infinity) > loss.at) return checkSuperseded(session, loss)
     if (rotation !== 'strict') return wrong(`with refresh tokens that are ${rotation}`)
     const depth = history.tokens.get(refused.token)?.depth
     const granted = receptions.find(({ token, outcome }) => token === refused.token && outcome === 'granted')
@@ -116,6 +112,21 @@ export function examine({ history, rotation, leaseMs, reconnectMs, isAlive }: Or
     const doubts = events.get(key('refresh_in_doubt', session.id, depth)) ?? []
     if (!doubts.some(({ at }) => at <= loss.at)) return wrong('not reported as refresh_in_doubt')
     losses[window] += 1
+  }
+
+  /** Old cookies lead to the newest ones, unless a step between was never committed, or a thief made too many of them. */
+  function checkSuperseded({ id, stolenAt }: TorturedSession, { answer, generation, at }: Loss): void {
+    const granted = (bySession.get(id) ?? []).filter(({ outcome }) => outcome === 'granted')
+    const depthOf = ({ token }: Reception): number => history.tokens.get(token)?.depth ?? 0
+    const newest = Math.max(0, ...granted.map((one) => depthOf(one) + 1))
+    const missing = granted.filter((one) => depthOf(one) >= generation).map((one) => windowOf(one, at))
+    const window = missing.find((found) => found !== undefined && found !== 'committed')
+    if (answer !== 'expired' && window !== undefined && rotation === 'strict') losses[window] += 1
+    else if (answer !== 'expired' && newest - generation > parked && stolenAt !== undefined) overtaken += 1
+    else {
+      const detail = `${answer}: showed generation ${generation} of ${newest}, which the authorization server never refused`
+      history.violate('a session is lost only in a window', detail, id)
+    }
   }
 
   function countWindows(): number {
@@ -129,7 +140,7 @@ export function examine({ history, rotation, leaseMs, reconnectMs, isAlive }: Or
   /** From when on the end of a session is known to all, or `undefined` if nobody wrote it down. */
   function endedForAll({ askedAt, answeredAt, agent = 0 }: Logout): number | undefined {
     if (answeredAt === undefined) return undefined
-    const outage = outageOf(agent, askedAt - reconnectMs, answeredAt, ['store'])
+    const outage = outageOf(agent, askedAt - reconnectMs, answeredAt, away)
     if (outage === undefined) return answeredAt
     const writtenAt = (outage.to ?? answeredAt) + retryMs
     return outageOf(agent, askedAt, writtenAt, ['killed']) === undefined ? writtenAt : undefined
@@ -140,7 +151,7 @@ export function examine({ history, rotation, leaseMs, reconnectMs, isAlive }: Or
       const logout = history.sessions.get(session)?.logout
       const since = logout === undefined ? undefined : endedForAll(logout)
       // An agent that cannot ask goes by what it knew a moment ago.
-      const isInTheDark = outageOf(agent, sentAt - reconnectMs, at, ['store']) !== undefined
+      const isInTheDark = outageOf(agent, sentAt - reconnectMs, at, away) !== undefined
       if (since === undefined || sentAt <= since || isInTheDark) continue
       history.violate('nothing comes back after a logout', `${what} from agent ${agent}`, session)
     }
@@ -174,7 +185,7 @@ export function examine({ history, rotation, leaseMs, reconnectMs, isAlive }: Or
       const isExcused =
         receptions.some((one) => one.outcome === 'granted' && one.isLost) ||
         isBroken(agent, askedAt) ||
-        outageOf(agent, askedAt - reconnectMs, answeredAt, ['store']) !== undefined ||
+        outageOf(agent, askedAt - reconnectMs, answeredAt, away) !== undefined ||
         receptions.some((one) => one.at > askedAt - cleanUpMs && isBroken(one.agent, one.at))
       if (isExcused) continue
       checkedLogouts += 1
