@@ -6,10 +6,12 @@ import { keys } from './commands/keys.ts'
 import { schema } from './commands/schema.ts'
 import { start } from './commands/start.ts'
 import { UsageError } from './usage.ts'
+import { WorkerStartError } from './workers.ts'
 
 const usage = `token-handler: keeps OAuth tokens out of JavaScript
 
-  token-handler start [--only agent|proxy] [--config FILE]   run it
+  token-handler start [--only agent|proxy] [--workers auto|N] [--config FILE]
+                                                             run it, in one process or in several
   token-handler check [--only agent|proxy] [--config FILE]   check the configuration, without running anything
   token-handler keys generate [--out FILE]                   make a key file
   token-handler keys list --file FILE                        show ids and states of the keys, never the keys
@@ -28,6 +30,7 @@ async function main(): Promise<void> {
     options: {
       config: { type: 'string', default: 'token-handler.yaml' },
       only: { type: 'string' },
+      workers: { type: 'string' },
       out: { type: 'string' },
       file: { type: 'string' },
       purpose: { type: 'string' },
@@ -60,6 +63,8 @@ function isSystemError(error: unknown): error is Error {
 try {
   await main()
 } catch (error) {
+  // It said why already.
+  if (error instanceof WorkerStartError) process.exit(error.exitCode)
   if (isUsageError(error)) process.stderr.write(`token-handler: ${error.message}\n\n${usage}`)
   else if (error instanceof ConfigError || error instanceof AggregateError) process.stderr.write(`${error.message}\n`)
   else if (isSystemError(error)) process.stderr.write(`token-handler: ${error.message}\n`)

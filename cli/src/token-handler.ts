@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import { dirname, resolve } from 'node:path'
 import { createOAuthAgent, type OAuthAgent } from '@token-handler/oauth-agent'
@@ -15,6 +14,7 @@ import {
 } from '@token-handler/shared'
 import { createAdminServer, type Readiness } from './admin.ts'
 import type { KeyRingSource } from './key-ring-file.ts'
+import { addressOf, drain, listen } from './listener.ts'
 import { createPublicServer } from './public-server.ts'
 import { agentOptionsOf, proxyOptionsOf, trustedOriginsOf } from './service-options.ts'
 import { createSpaHandler } from './spa.ts'
@@ -173,31 +173,4 @@ function configuredDevServer(config: Config, logger: Logger): SpaDevServer | und
 
 function callbackPathOf({ authorization_server: { redirect_uri } }: Config): string {
   return new URL(redirect_uri).pathname
-}
-
-async function listen(server: Server, { host, port }: { host: string; port: number }): Promise<void> {
-  server.listen(port, host)
-  await once(server, 'listening')
-}
-
-/** Host and port, for whoever let the system choose the port. */
-function addressOf(server: Server): string {
-  const bound = server.address()
-  if (bound === null || typeof bound === 'string') return bound ?? ''
-  return `${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`
-}
-
-const idleSweepMs = 100
-
-/** Lets open requests finish for a while, then cuts what is left. */
-async function drain(server: Server, graceMs: number): Promise<void> {
-  const closed = once(server, 'close')
-  server.close()
-  server.closeIdleConnections()
-  // A connection whose last request ends only now is kept alive by gateways for as long as they like.
-  const sweep = setInterval(() => server.closeIdleConnections(), idleSweepMs)
-  const timer = setTimeout(() => server.closeAllConnections(), graceMs)
-  await closed
-  clearInterval(sweep)
-  clearTimeout(timer)
 }

@@ -9,6 +9,7 @@ export interface CommandLine {
   readonly args: readonly string[]
   readonly config: string
   readonly only?: string | undefined
+  readonly workers?: string | undefined
   readonly out?: string | undefined
   readonly file?: string | undefined
   readonly purpose?: string | undefined

@@ -1,21 +1,85 @@
-import { createLogger } from '@token-handler/shared'
+import { createLogger, type Config, type Logger } from '@token-handler/shared'
+import { createAdminServer } from '../admin.ts'
 import { keyContextOf, keyFilePath, neededPurposes, watchKeyFile } from '../key-ring-file.ts'
-import { startTokenHandler } from '../token-handler.ts'
+import { addressOf, drain, listen } from '../listener.ts'
+import { startTokenHandler, type RunningTokenHandler } from '../token-handler.ts'
 import { parseOnly, type CommandLine } from '../usage.ts'
+import { isWorker, leavePrimary, obeyPrimary, reportToPrimary, workerLogger } from '../worker.ts'
+import { checkSharedLedger, parseWorkers, startWorkers } from '../workers.ts'
 import { readConfiguration } from './check.ts'
 
-/** Runs until SIGTERM or SIGINT, then drains. SIGHUP reads the key file again. */
-export async function start({ config: file, only: onlyText }: CommandLine): Promise<void> {
-  const only = parseOnly(onlyText)
-  const config = readConfiguration(file, only)
+/**
+ * Runs until SIGTERM or SIGINT, then drains. SIGHUP reads the key file again. With `--workers` this process watches over
+ * others that do the work.
+ */
+export async function start(commandLine: CommandLine): Promise<void> {
+  const count = parseWorkers(commandLine.workers)
+  const config = readConfiguration(commandLine.config, parseOnly(commandLine.only))
   const logger = createLogger(config.log.level)
-  const keys = watchKeyFile(keyFilePath(file, config), keyContextOf(config), logger, neededPurposes(only))
-  const running = await startTokenHandler({ config, configFile: file, keys, logger, only })
-  process.on('SIGHUP', () => keys.reload())
+  if (isWorker()) await work(commandLine, config, workerLogger(logger))
+  else if (count === undefined) onSignals(logger, await serve(commandLine, config, logger))
+  else await watchOver(count, config, logger)
+}
+
+/** What signals, or the primary, ask for. */
+interface Service {
+  readonly reload: () => void
+  readonly stop: () => Promise<void>
+}
+
+async function serve(
+  { config: configFile, only: onlyText }: CommandLine,
+  config: Config,
+  logger: Logger,
+): Promise<Service & { readonly running: RunningTokenHandler }> {
+  const only = parseOnly(onlyText)
+  const keys = watchKeyFile(keyFilePath(configFile, config), keyContextOf(config), logger, neededPurposes(only))
+  const running = await startTokenHandler({ config, configFile, keys, logger, only })
+  return { running, reload: () => keys.reload(), stop: () => running.close() }
+}
+
+async function work(commandLine: CommandLine, { admin: _ours, ...config }: Config, logger: Logger): Promise<void> {
+  const starting = serve(commandLine, config, logger)
+  let stopping: Promise<void> | undefined
+  const service: Service = {
+    reload: () => void starting.then(({ reload }) => reload(), ignore),
+    async stop() {
+      stopping ??= starting.then(({ stop }) => stop())
+      await stopping.then(leavePrimary, ignore)
+    },
+  }
+  obeyPrimary((order) => void service[order]())
+  const { running } = await starting
+  onSignals(logger, service)
+  reportToPrimary(running, addressOf(running.server))
+}
+
+async function watchOver(count: number, config: Config, logger: Logger): Promise<void> {
+  checkSharedLedger(config)
+  const pool = await startWorkers(count, logger)
+  const admin = config.admin === undefined ? undefined : createAdminServer(() => pool.readiness())
+  if (admin !== undefined && config.admin !== undefined) await listen(admin, config.admin)
+  onSignals(logger, {
+    reload: () => pool.reload(),
+    async stop() {
+      await pool.close()
+      if (admin !== undefined) await drain(admin, 0)
+    },
+  })
+  const adminAddress = admin === undefined ? {} : { adminAddress: addressOf(admin) }
+  const fields = { event: 'workers_started', workers: count, address: pool.address, ...adminAddress }
+  logger.info(fields, 'Workers listen.')
+}
+
+function onSignals(logger: Logger, service: Service): void {
+  process.on('SIGHUP', () => service.reload())
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {
       logger.info({ event: 'stopping', signal }, 'Stopping.')
-      void running.close()
+      void service.stop()
     })
   }
 }
+
+/** A start that failed is told by whoever waits for it. */
+const ignore = (): void => undefined
