@@ -150,11 +150,12 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
    */
   async function endReplaced(cookieHeader: string | undefined, { claims: { asid } }: Generation): Promise<void> {
     const shown = sessions.open(cookieHeader)
-    if (shown !== undefined && 'claims' in shown && (asid === undefined || shown.claims.asid !== asid)) {
-      const refreshToken = await sessions.newestRefreshToken(shown.claims)
-      if (refreshToken !== undefined) authorizationServer.revoke({ refreshToken })
+    const replaced = shown !== undefined && 'claims' in shown ? shown.claims : undefined
+    const isOther = asid === undefined || replaced?.asid !== asid
+    for (const sid of readSids(cookieHeader, names)) {
+      if (replaced?.sid === sid && isOther) await sessions.endAndRevoke(replaced, 'replaced', false)
+      else await sessions.end(sid, 'replaced', false)
     }
-    for (const sid of readSids(cookieHeader, names)) await sessions.end(sid, 'replaced', false)
   }
 
   return (redemption) => {

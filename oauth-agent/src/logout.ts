@@ -29,7 +29,7 @@ export interface LogoutDeps {
   readonly sessions: Sessions
   readonly cookies: SessionCookies
   readonly pendingLogins: PendingLogins
-  readonly authorizationServer: Pick<AuthorizationServer, 'revoke' | 'endSessionUrl'>
+  readonly authorizationServer: Pick<AuthorizationServer, 'endSessionUrl'>
   readonly clock: Clock
 }
 
@@ -51,10 +51,10 @@ export function logout(deps: LogoutDeps): RequestHandler {
     const opened = sessions.open(cookieHeader)
     const session = opened !== undefined && 'claims' in opened ? opened : undefined
     const sids = readSids(cookieHeader, names)
-    // The newest refresh token is parked in the record, which the end of the session empties.
-    const refreshToken = session === undefined ? undefined : await sessions.newestRefreshToken(session.claims)
-    for (const sid of sids) await sessions.end(sid, 'logout', true)
-    if (refreshToken !== undefined) deps.authorizationServer.revoke({ refreshToken })
+    for (const sid of sids) {
+      if (session?.claims.sid === sid) await sessions.endAndRevoke(session.claims, 'logout', true)
+      else await sessions.end(sid, 'logout', true)
+    }
     const { url, setCookies } = endSession(deps, session)
     const others = [...setCookies, cookies.clearSid(), ...pendingLogins.clearAll(cookieHeader)]
     const lines = [...others, ...sids.slice(0, 1).flatMap((sid) => cookies.clearTag(sid, cookieHeader, others))]

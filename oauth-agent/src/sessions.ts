@@ -6,6 +6,7 @@ import {
   type Clock,
   type CookieNames,
   type CookieSealer,
+  type EndedSession,
   type EndReason,
   type Judgement,
   type Ledger,
@@ -61,8 +62,8 @@ export interface Sessions {
    * @param withRule `false` leaves the access cookie to run out.
    */
   end(sid: string, reason: EndReason, withRule: boolean): Promise<void>
-  /** The newest refresh token that a browser's cookies lead to, for its revocation. */
-  newestRefreshToken(claims: RefreshCookieClaims): Promise<string | undefined>
+  /** The same, and revokes the newest refresh token that the browser's cookies lead to. */
+  endAndRevoke(claims: RefreshCookieClaims, reason: EndReason, withRule: boolean): Promise<void>
 }
 
 export interface SessionsDeps {
@@ -158,13 +159,37 @@ export function createSessions(deps: SessionsDeps): Sessions {
     if (rt !== undefined && !revokedAtEnd.has(reason)) deps.authorizationServer.revoke({ refreshToken: rt })
   }
 
-  async function end(sid: string, reason: EndReason, withRule: boolean): Promise<void> {
-    logger.info({ event: 'session_ended', security: true, reason }, 'A session was ended.')
-    const keepSeconds = options.session.absoluteSeconds
-    const attempt = async (): Promise<boolean> =>
-      (await ledger.end({ sid, reason, keepSeconds, withRule })).state === 'ended'
+  /** @param ended Called once it is written, with what was parked for those who know only the given generation. */
+  async function endInLedger(
+    session: Omit<EndedSession, 'keepSeconds'>,
+    ended: (blobs: readonly string[]) => void = () => undefined,
+  ): Promise<void> {
+    logger.info({ event: 'session_ended', security: true, reason: session.reason }, 'A session was ended.')
+    const attempt = async (): Promise<boolean> => {
+      const end = await ledger.end({ ...session, keepSeconds: options.session.absoluteSeconds })
+      if (end.state === 'ended') ended(end.blobs ?? [])
+      return end.state === 'ended'
+    }
     // Until it is written, other replicas take copies of the cookies.
     if (!(await attempt())) background.persist('end of a session', attempt, { longestPauseMs: 2_000 })
+  }
+
+  const end: Sessions['end'] = (sid, reason, withRule) => endInLedger({ sid, reason, withRule })
+
+  const endAndRevoke: Sessions['endAndRevoke'] = async (claims, reason, withRule) => {
+    const { sid, g: generation, rt } = claims
+    const revoked = new Set<string>()
+    const revoke = (refreshToken: string | undefined): void => {
+      if (refreshToken === undefined || revoked.has(refreshToken)) return
+      revoked.add(refreshToken)
+      deps.authorizationServer.revoke({ refreshToken })
+    }
+    // Which one is the newest is told by the end itself: a moment earlier, a refresh may be committed in between.
+    await endInLedger({ sid, reason, withRule, generation }, (blobs) =>
+      revoke((openSuccessors(claims, blobs)?.claims ?? claims).rt),
+    )
+    // Without the store, what the cookie holds is the newest that can be had.
+    if (revoked.size === 0) revoke(rt)
   }
 
   const serialize = ({ refresh, access, id }: Generation): string => JSON.stringify({ refresh, access, id })
@@ -194,6 +219,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
     reportSuperseded,
     revokeLeftover,
     end,
+    endAndRevoke,
 
     async judge(cookieHeader) {
       const session = open(cookieHeader)
@@ -205,12 +231,6 @@ export function createSessions(deps: SessionsDeps): Sessions {
     serialize,
     deserialize,
     park: (claims, next) => sealUnder(keyOf(claims), serialize(next)),
-
-    async newestRefreshToken(claims) {
-      const judgement = await ledger.show(shown(claims, 'look', false))
-      if (judgement.state !== 'successors') return claims.rt
-      return (openSuccessors(claims, judgement.blobs)?.claims ?? claims).rt
-    },
   }
 }
 
