@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { rotations, type Rotation } from './token-families.ts'
 
-export const stores = ['sqlite', 'redis'] as const
+/** `none` is the control: it breaks what the others keep. */
+export const stores = ['sqlite', 'redis', 'none'] as const
 export type StoreKind = (typeof stores)[number]
 
 export interface TortureOptions {
@@ -38,7 +39,7 @@ export const usage = `npm run torture -- [options]
 
   --faults N           faults to inject (1000)
   --seed S             repeats the plan of an earlier run (random)
-  --store KIND         ${stores.join(' or ')} (sqlite)
+  --store KIND         ${stores.join(', ')} (sqlite); none is the control, which fails
   --as KIND            ${rotations.join(', ')} (strict): what the authorization server does with a refresh token
                        that is used again: ends everything, tolerates it for a while, or never rotates
   --browsers N         browsers, each with a session (50)

@@ -38,7 +38,16 @@ export async function startStore(
   kind: StoreKind,
   deps: { readonly folder: string; readonly agents: number; readonly history: History },
 ): Promise<TortureStore> {
+  if (kind === 'none') return noStore
   return kind === 'sqlite' ? sqliteStore(deps) : redisStore(deps)
+}
+
+const noStore: TortureStore = {
+  ledgerOf: () => ({ type: 'none' }),
+  reconnectMs: 0,
+  async strike() {},
+  async agentPaused() {},
+  async close() {},
 }
 
 function open(history: History, agent?: number): Outage {
