@@ -106,7 +106,7 @@ describe('logout', () => {
     scripted.server.script.revocation = script
     const startedAt = performance.now()
     expect((await browser.post('logout')).status).toBe(200)
-    expect(performance.now() - startedAt).toBeLessThan(1000)
+    expect(performance.now() - startedAt).toBeLessThan(5_000)
     expect(browser.jar.names()).toEqual([])
     await until('it was asked', () => scripted.server.count('revocation') > 0)
   })

@@ -193,9 +193,10 @@ describe('cookie values in a raw header', () => {
       '='.repeat(size),
     ]
     for (const header of hostile) {
-      expect(timeOf(() => cookieValues(header, names.sid))).toBeLessThan(100)
-      expect(timeOf(() => listCookieNames(header))).toBeLessThan(100)
-      expect(timeOf(() => readSids(header, names))).toBeLessThan(100)
+      // A hang, not a speed: reading in quadratic time took 36 s.
+      expect(timeOf(() => cookieValues(header, names.sid))).toBeLessThan(5_000)
+      expect(timeOf(() => listCookieNames(header))).toBeLessThan(5_000)
+      expect(timeOf(() => readSids(header, names))).toBeLessThan(5_000)
     }
   })
 })

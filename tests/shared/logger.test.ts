@@ -124,7 +124,7 @@ describe('an error in the log', () => {
     for (const unit of ['a', 'a.', '"', '%', '//', '?', ' ', 'a/', '-'.repeat(19) + '.']) {
       describeError(new Error(unit.repeat(1_000_000)))
     }
-    expect(performance.now() - start).toBeLessThan(1000)
+    expect(performance.now() - start).toBeLessThan(5_000)
   })
 })
 
