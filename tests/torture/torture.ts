@@ -61,8 +61,6 @@ export async function torture(options: TortureOptions, note: (line: string) => v
         timeout_seconds: timeoutSeconds,
         ...backend.settingsOf(agent),
       },
-      // All browsers have one address.
-      agent: { rate_limit: { enabled: false } },
       keys: { file: 'keys.json' },
       ledger: store.ledgerOf(agent),
       // All these browsers have one address.
