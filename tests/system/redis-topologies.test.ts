@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
-import { openRedisLedger, systemClock, type Ledger, type RedisLedgerOptions } from '@token-handler/shared'
+import { openRedisLedger, systemClock, type Clock, type Ledger, type RedisLedgerOptions } from '@token-handler/shared'
 import { makeCertificates, writeCertificates } from '../support/certificates.ts'
 import { fakeClock, type FakeClock } from '../support/clock.ts'
 import { keptLog, type KeptLog } from '../support/kept-log.ts'
@@ -162,6 +162,22 @@ describe('the redis ledger', () => {
       delays.push((await seen) - since)
     }
     expect(Math.max(...delays)).toBeLessThan(1000)
+  })
+
+  it('[E-CK-02] goes by the clock of the server, however wrong those of the processes are', async () => {
+    const server = await redis()
+    const skewed = (ms: number): Clock => ({ now: () => Date.now() + ms, monotonic: () => performance.now() })
+    const given = { url: server.url, keyPrefix: 'skew', logger: log.logger }
+    const early = opened(await openRedisLedger({ ...given, clock: skewed(-60_000) }))
+    const late = opened(await openRedisLedger({ ...given, clock: skewed(60_000) }))
+    const session = await beginSession(late)
+    expect(Math.abs(session.identity.startedAt - Date.now())).toBeLessThan(5000)
+    const { id } = await session.lease(0)
+    expect(await early.holds(session.sid, id)).toEqual({ state: 'held' })
+    expect(await session.on(early).ask(0)).toEqual({ state: 'held' })
+    expect([early, late].map(({ rules }) => rules.staleForMs() < 5000)).toEqual([true, true])
+    await session.on(early).end('logout')
+    await until('the rule arrives', () => late.rules.endOf(session.identity) === 'logout')
   })
 
   it('notices rules that it has missed', async () => {

@@ -36,6 +36,7 @@ function createMemoryStore(clock: Clock): LedgerStore {
       if (claimedAt + loginMemorySeconds * 1000 > now) break
       logins.delete(id)
     }
+    rules.forgetExpired()
   }
 
   return {
