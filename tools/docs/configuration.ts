@@ -4,7 +4,7 @@ import { configJsonSchema } from '../../cli/src/commands/schema.ts'
 
 /**
  * Writes what the documentation says about configuration from its schema: docs/token-handler.schema.json and the tables in
- * docs/configuration.md. Run it after a change of shared/src/config/schema.ts; a test compares.
+ * docs/configuration.md. Run it after a change of shared/src/config/schema.ts or its sections; a test compares.
  */
 
 interface Schema {

@@ -1,0 +1,44 @@
+import { z } from 'zod'
+import { parameterName, rateLimitFields } from './values.ts'
+
+export const agent = z
+  .strictObject({
+    authorization_parameters: z
+      .array(parameterName)
+      .default([])
+      .describe(
+        'Parameters the SPA may add to an authorization request, besides scope, prompt, ui_locales, login_hint, acr_values and max_age.',
+      ),
+    refresh_parameters: z.array(parameterName).default([]).describe('Form fields the SPA may add to a refresh.'),
+    id_token_claims: z
+      .array(z.string().min(1))
+      .default(['sub', 'name', 'preferred_username', 'email', 'email_verified', 'picture', 'auth_time', 'acr', 'amr'])
+      .describe('ID-token claims that the session answer shows to the SPA.'),
+    detailed_errors: z.boolean().default(false).describe('Send detailed_error with errors; for development.'),
+    on_superseded: z
+      .enum(['refuse', 'end_session'])
+      .default('refuse')
+      .describe('What a replaced cookie that is shown again leads to.'),
+    rate_limit: z
+      .strictObject({
+        enabled: z
+          .boolean()
+          .default(true)
+          .describe('Limit how often one client address may call the agent; more is answered 429.'),
+        // Ten thousand people behind one address, each with a refresh every two minutes.
+        requests: rateLimitFields.requests
+          .default(6000)
+          .describe('Logins begun and ended and refreshes together; session may be asked ten times as often.'),
+        window_seconds: rateLimitFields.window_seconds,
+      })
+      .prefault({}),
+    logout: z
+      .strictObject({
+        id_token_hint: z
+          .boolean()
+          .default(false)
+          .describe('Log out through a redirect of the agent that carries an id_token_hint, which the SPA never sees.'),
+      })
+      .prefault({}),
+  })
+  .prefault({})

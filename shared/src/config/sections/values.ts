@@ -1,0 +1,34 @@
+import { z } from 'zod'
+
+/** Kinds of values that several sections hold. */
+
+export const seconds = (fallback: number, min = 1, max = 31_536_000) => z.int().min(min).max(max).default(fallback)
+
+export const httpUrl = z.string().refine(isHttpUrl, 'must be an absolute http or https URL')
+
+/** Host names as they are in use: the URL standard also takes `*` and the like. */
+function isHttpUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const { protocol, hostname } = new URL(text)
+  return /^https?:$/.test(protocol) && /^(?:[A-Za-z0-9._-]+|\[[0-9a-f:.]+\])$/.test(hostname)
+}
+
+export const origin = httpUrl.refine((text) => URL.canParse(text) && new URL(text).origin === text, {
+  error: 'must be an origin: scheme, host and optional port in lower case, without path or trailing slash',
+})
+
+export const publicPath = z
+  .string()
+  .refine((text) => text === '/' || /^(?:\/(?!\.\.?(?:\/|$))[A-Za-z0-9._~-]+)+$/.test(text), {
+    error:
+      'must be a path such as /api: it starts with a slash and has no trailing slash, dot segment, query or escape',
+  })
+
+export const parameterName = z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/, 'must be a parameter name')
+
+export const scopeToken = z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'must be one scope, without spaces')
+
+export const rateLimitFields = {
+  requests: z.int().min(1).max(1_000_000).describe('Requests in one window.'),
+  window_seconds: seconds(60, 1, 3600).describe('Length of the window.'),
+}
