@@ -48,6 +48,9 @@ describe('the redis ledger', () => {
       primary = await redis('--repl-diskless-sync-delay', '0')
       replica = await redis('--replicaof', '127.0.0.1', String(primary.port))
       await until('the replica follows', async () => /master_link_status:up/.test(await replica.command('INFO')))
+      // Up is not following yet: what is written arrives from the replica's first confirmation on, up to a second later.
+      await primary.command('SET', 'any', 'thing')
+      await replicated()
       relay = opened(await startRelay(primary.port))
       ledger = await open({ url: `redis://127.0.0.1:${relay.port}` })
     })
