@@ -45,7 +45,8 @@ export const usage = `npm run torture -- [options]
   --browsers N         browsers, each with a session (50)
   --tabs N             tabs of each, which ask at the same time (5)
   --think MS           mean pause of a browser between two bursts (400)
-  --slow               the real time limit of 45 s and stalls that go with it, instead of 4 s
+  --timeout S          the agents' limit for one call to the authorization server (4); a lease lasts 5 s longer
+  --slow               the same as --timeout 45, which is what agents have in production
   --history FILE       write down everything that was seen, as JSON lines
 
   Against your own authorization server (docs/torture.md):
@@ -65,6 +66,7 @@ export function parseOptions(args: readonly string[]): TortureOptions {
       browsers: { type: 'string' },
       tabs: { type: 'string', default: '5' },
       think: { type: 'string', default: '400' },
+      timeout: { type: 'string', default: '4' },
       slow: { type: 'boolean', default: false },
       history: { type: 'string' },
       issuer: { type: 'string' },
@@ -85,7 +87,7 @@ export function parseOptions(args: readonly string[]): TortureOptions {
     rotation: oneOf('as', rotations, values.as),
     browsers: whole('browsers', values.browsers ?? (isByHand ? '3' : external === undefined ? '50' : '10')),
     tabs: whole('tabs', values.tabs),
-    timeoutSeconds: values.slow ? 45 : 4,
+    timeoutSeconds: values.slow ? 45 : whole('timeout', values.timeout),
     thinkMs: whole('think', values.think),
     external,
     history: values.history,
