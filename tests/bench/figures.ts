@@ -24,6 +24,8 @@ const cells = {
   'oauth_proxy/many_routes': { contender: 'oauth_proxy', traffic: manyRoutes },
   'express_hpm/others': { contender: 'express_hpm', traffic: others },
   'nginx/others': { contender: 'nginx', traffic: others },
+  'one_worker/others': { contender: 'one_worker', traffic: others },
+  'all_workers/others': { contender: 'all_workers', traffic: others },
   'mod_auth_openidc/own_cookies': { contender: 'mod_auth_openidc', traffic: ownCookies },
 } as const satisfies Record<string, { contender: ContenderName; traffic: Traffic }>
 
@@ -38,12 +40,14 @@ export function cellOf(name: CellName, { isQuick, connections }: { isQuick: bool
   return { name, contender, routes: traffic.routes, traffic: { ...traffic, sessions }, connections }
 }
 
-/** A figure made of the CPU time a request of some cells, worked out for each round and then summed up. */
+/** A figure made of what was measured of some cells, worked out for each round and then summed up. */
 export interface CpuFigure {
   readonly key: CpuKey
   readonly cells: readonly CellName[]
-  /** @param cpu CPU microseconds a request, in the order of `cells`. */
-  readonly of: (...cpu: readonly number[]) => number
+  /** What of them it is made of; CPU microseconds a request unless given. */
+  readonly measure?: 'cpuMicroseconds' | 'requestsPerSecond'
+  /** @param values In the order of `cells`. */
+  readonly of: (...values: readonly number[]) => number
   readonly unit: '×' | 'µs'
 }
 
@@ -57,8 +61,20 @@ export type CpuKey =
   | 'a_a_control'
   | 'proxy_vs_nginx'
   | 'proxy_vs_mod_auth_openidc'
+  | 'workers_cpu'
+  | 'workers_speedup'
 
-export type Key = CpuKey | 'stream_rss_growth_mb' | 'p99_added_ms' | 'rss_mb'
+/** Of `npm run bench`, beside those of the CPU: what each is, docs/performance.md tells. */
+const otherKeys = [
+  'stream_rss_growth_mb',
+  'p99_added_ms',
+  'rss_mb',
+  'refresh_storm_calls',
+  'refresh_storm_p99_ms',
+  'refresh_storm_p99_ms_redis',
+] as const
+
+export type Key = CpuKey | (typeof otherKeys)[number]
 
 const ratio = (a = NaN, b = NaN): number => a / b
 const difference = (a = NaN, b = NaN): number => a - b
@@ -74,14 +90,17 @@ export const cpuFigures: readonly CpuFigure[] = [
   { key: 'a_a_control', cells: ['bare_twin/others', 'bare/others'], of: ratio, unit: '×' },
   { key: 'proxy_vs_nginx', cells: [ours, 'nginx/others'], of: ratio, unit: '×' },
   { key: 'proxy_vs_mod_auth_openidc', cells: [ours, 'mod_auth_openidc/own_cookies'], of: ratio, unit: '×' },
+  { key: 'workers_cpu', cells: ['all_workers/others', 'one_worker/others'], of: ratio, unit: '×' },
+  {
+    key: 'workers_speedup',
+    cells: ['all_workers/others', 'one_worker/others'],
+    measure: 'requestsPerSecond',
+    of: ratio,
+    unit: '×',
+  },
 ]
 
-export const keys: readonly Key[] = [
-  ...cpuFigures.map(({ key }) => key),
-  'stream_rss_growth_mb',
-  'p99_added_ms',
-  'rss_mb',
-]
+export const keys: readonly Key[] = [...cpuFigures.map(({ key }) => key), ...otherKeys]
 
 /** Limits that the figures must keep, and what they aim at. */
 export const targets: Readonly<Partial<Record<Key, { readonly must: number; readonly aim: number }>>> = {
@@ -92,4 +111,5 @@ export const targets: Readonly<Partial<Record<Key, { readonly must: number; read
   auth_cpu_us_3500: { must: 40, aim: 25 },
   routes_1000_vs_10: { must: 1.05, aim: 1.01 },
   stream_rss_growth_mb: { must: 20, aim: 5 },
+  refresh_storm_calls: { must: 1, aim: 1 },
 }

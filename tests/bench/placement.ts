@@ -5,7 +5,11 @@ import { findProgram } from './programs.ts'
  * Keeps each contender on a CPU of its own, with upstream and load generator on the others. Where the scheduler puts them
  * together otherwise depends on chance, and made identical processes differ by a fifth.
  */
-export type Place = 'contender' | 'others'
+export type Place =
+  | 'contender'
+  | 'others'
+  /** Wherever the scheduler likes: for contenders that want more than one CPU. */
+  | 'anywhere'
 
 const allowed = allowedCpus()
 const taskset = findProgram('taskset')
@@ -15,7 +19,7 @@ export const isPlacing = taskset !== undefined && allowed.length > 1
 
 /** The command that runs a program in its place. */
 export function placed(place: Place, command: string, args: readonly string[]): [string, string[]] {
-  if (taskset === undefined || !isPlacing) return [command, [...args]]
+  if (taskset === undefined || !isPlacing || place === 'anywhere') return [command, [...args]]
   const cpus = place === 'contender' ? allowed.slice(-1) : allowed.slice(0, -1)
   return [taskset, ['-c', cpus.join(','), command, ...args]]
 }

@@ -23,6 +23,8 @@ const units: Partial<Record<Key, string>> = {
   stream_rss_growth_mb: 'MB',
   p99_added_ms: 'ms',
   rss_mb: 'MB',
+  refresh_storm_p99_ms: 'ms',
+  refresh_storm_p99_ms_redis: 'ms',
 }
 
 /** One object: medians by key, and beside them how they came about. */

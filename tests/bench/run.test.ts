@@ -24,11 +24,15 @@ describe('npm run bench', () => {
       stream_rss_growth_mb: expect.any(Number),
       p99_added_ms: expect.any(Number),
       rss_mb: expect.any(Number),
+      workers_cpu: expect.any(Number),
+      workers_speedup: expect.any(Number),
+      refresh_storm_calls: 1,
+      refresh_storm_p99_ms: expect.any(Number),
       a_a_control: expect.any(Number),
       quick: true,
     })
     const absent = (report['absent'] as string[]).map((line) => line.split(':', 1)[0])
-    for (const key of ['proxy_vs_nginx', 'proxy_vs_mod_auth_openidc']) {
+    for (const key of ['proxy_vs_nginx', 'proxy_vs_mod_auth_openidc', 'refresh_storm_p99_ms_redis']) {
       expect([key, typeof report[key] === 'number']).toEqual([key, !absent.includes(key)])
     }
   }, 180_000)

@@ -4,8 +4,10 @@ import { cellOf, contenderOf, cpuFigures, type CellName, type CpuFigure, type Ke
 import { growthReport } from './growth.ts'
 import { measureCells, type CellRounds } from './measure-cpu.ts'
 import { measureAddedLatency } from './measure-latency.ts'
+import { measureRefreshStorm } from './measure-refresh-storm.ts'
 import { measureStreamGrowth } from './measure-stream.ts'
 import { parseOptions, usage, type BenchOptions } from './options.ts'
+import { findProgram } from './programs.ts'
 import { jsonReport, textReport, type Report } from './report.ts'
 import { spreadOf, type Spread } from './statistics.ts'
 
@@ -41,16 +43,49 @@ async function measure(bench: Bench): Promise<Report> {
       upperQuartile: Math.max(down, up),
     })
   }
+  await measureStorms(bench, { figures, absent })
   if (latency !== undefined) figures.set('p99_added_ms', spreadOf(latency.p99Ms))
   const memory = cells.get('oauth_proxy/others')?.residentMegabytes
   if (only.includes('rss_mb') && memory !== undefined) figures.set('rss_mb', spreadOf(memory))
   return { figures, cells, absent, pacedRequestsPerSecond: latency?.requestsPerSecond }
 }
 
+/** One call to the authorization server with either store, and how long everybody else waited for it. */
+async function measureStorms(
+  bench: Bench,
+  { figures, absent }: { readonly figures: Map<Key, Spread>; readonly absent: Report['absent'][number][] },
+): Promise<void> {
+  const { only } = bench.options
+  const calls: number[] = []
+  for (const [store, key] of stormKeys) {
+    if (!only.includes(key) && !only.includes('refresh_storm_calls')) continue
+    if (store === 'redis' && findProgram('redis-server') === undefined) {
+      absent.push({ key, program: 'redis-server' })
+      continue
+    }
+    note(`refresh storm, ${store}`)
+    const storm = await measureRefreshStorm(bench, store)
+    calls.push(...storm.authorizationServerCalls)
+    if (only.includes(key)) figures.set(key, spreadOf(storm.p99Ms))
+  }
+  if (!only.includes('refresh_storm_calls')) return
+  // Not the median: one storm with two calls is one too many.
+  const most = Math.max(...calls)
+  figures.set('refresh_storm_calls', { median: most, lowerQuartile: Math.min(...calls), upperQuartile: most })
+}
+
+const stormKeys = [
+  ['sqlite', 'refresh_storm_p99_ms'],
+  ['redis', 'refresh_storm_p99_ms_redis'],
+] as const
+
 /** A ratio or difference within each round, so that what slowed a whole round down cancels out. */
-function byRound({ cells: names, of }: CpuFigure, cells: ReadonlyMap<string, CellRounds>): number[] {
-  const [first, second] = names.map((name) => cells.get(name)?.cpuMicroseconds ?? [])
-  return (first ?? []).map((cpu, round) => of(cpu, second?.[round] ?? NaN))
+function byRound(
+  { cells: names, measure: what = 'cpuMicroseconds', of }: CpuFigure,
+  cells: ReadonlyMap<string, CellRounds>,
+): number[] {
+  const [first, second] = names.map((name) => cells.get(name)?.[what] ?? [])
+  return (first ?? []).map((value, round) => of(value, second?.[round] ?? NaN))
 }
 
 async function run(options: BenchOptions): Promise<void> {

@@ -1,6 +1,7 @@
 import { startNodeContender, type Contender, type ContenderName, type Surroundings } from './contender.ts'
 import { startModAuthOpenidc } from './mod-auth-openidc.ts'
 import { startNginx } from './nginx.ts'
+import { allWorkers, startWorkers } from './workers.ts'
 
 type Starter = (surroundings: Surroundings) => Promise<Contender | undefined>
 
@@ -15,6 +16,8 @@ const starters: Readonly<Record<ContenderName, Starter>> = {
   express_hpm: onNode('express_hpm', './express-hpm.ts'),
   nginx: startNginx,
   mod_auth_openidc: startModAuthOpenidc,
+  one_worker: (surroundings) => startWorkers(1, surroundings),
+  all_workers: (surroundings) => startWorkers(allWorkers, surroundings),
 }
 
 /** @returns `undefined` when the program that it needs is not installed. */

@@ -3,7 +3,8 @@ import { processTree } from '../accounting.ts'
 import { startChild } from '../processes.ts'
 import type { ContenderAnswer, ContenderSettings } from './node-contender.ts'
 
-export type ContenderName = 'bare' | 'bare_twin' | 'oauth_proxy' | 'express_hpm' | 'nginx' | 'mod_auth_openidc'
+export type ContenderName =
+  'bare' | 'bare_twin' | 'oauth_proxy' | 'express_hpm' | 'nginx' | 'mod_auth_openidc' | 'one_worker' | 'all_workers'
 
 /** A proxy under test, in processes of its own. */
 export interface Contender {

@@ -5,7 +5,7 @@ import { connect, createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { processTree } from '../accounting.ts'
-import { placed } from '../placement.ts'
+import { placed, type Place } from '../placement.ts'
 import type { Contender } from './contender.ts'
 
 const startDeadlineMs = 10_000
@@ -17,12 +17,13 @@ export async function startProgram(
   program: string,
   args: (configFile: string, folder: string) => readonly string[],
   configuration: (port: number, folder: string) => string,
+  place: Place = 'contender',
 ): Promise<Contender> {
   const folder = await mkdtemp(join(tmpdir(), 'bench-'))
   const port = await freePort()
   const configFile = join(folder, 'server.conf')
   await writeFile(configFile, configuration(port, folder))
-  const [command, commandArgs] = placed('contender', program, args(configFile, folder))
+  const [command, commandArgs] = placed(place, program, args(configFile, folder))
   const child = spawn(command, commandArgs, { stdio: ['ignore', process.stderr, 'inherit'] })
   // Whatever happens to the benchmark, nothing of it stays behind.
   const kill = (): void => void child.kill('SIGTERM')
