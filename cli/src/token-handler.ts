@@ -7,6 +7,8 @@ import {
   createCookieSealer,
   openLedger,
   systemClock,
+  silentAuditLog,
+  type AuditLog,
   type Clock,
   type Config,
   type Ledger,
@@ -31,6 +33,8 @@ export interface TokenHandlerDeps {
   readonly clock?: Clock
   /** The session ledger; the configured one unless given. */
   readonly ledger?: Ledger
+  /** Takes down what is issued and refused; the configured one unless given. */
+  readonly audit?: AuditLog
   /** Serves what neither agent nor proxy does, in place of the configured `spa`. */
   readonly spa?: RequestListener
   /** Public server that listens already, for callers that must know the port before the configuration. */
@@ -53,13 +57,16 @@ const longestStalenessMs = 60_000
 export async function startTokenHandler(deps: TokenHandlerDeps): Promise<RunningTokenHandler> {
   const { config, configFile = '', keys, logger, only, clock = systemClock } = deps
   const ledger = deps.ledger ?? (await openLedger(config, { clock, logger, folder: dirname(configFile) }))
+  const audit = deps.audit ?? silentAuditLog
   const sealer = createCookieSealer(() => keys.current(), clock)
   const agent =
-    only === 'proxy' ? undefined : createOAuthAgent({ options: agentOptionsOf(config), sealer, ledger, clock, logger })
+    only === 'proxy'
+      ? undefined
+      : createOAuthAgent({ options: agentOptionsOf(config), sealer, ledger, clock, logger, audit })
   const proxy =
     only === 'agent'
       ? undefined
-      : createOAuthProxy({ options: proxyOptionsOf(config), sealer, rules: ledger.rules, clock, logger })
+      : createOAuthProxy({ options: proxyOptionsOf(config), sealer, rules: ledger.rules, clock, logger, audit })
   const devServer = configuredDevServer(config, logger)
   const spa = deps.spa ?? devServer?.handle ?? configuredSpa(config, configFile)
 
@@ -117,6 +124,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
       await agent?.close()
       await proxy?.close()
       await ledger.close()
+      await audit.close()
       keys.close()
     },
   }

@@ -7,14 +7,19 @@ import {
   createPeers,
   isPreflight,
   preflightHeaders,
+  refusalEvent,
   refuseSource,
+  silentAuditLog,
   TokenHandlerError,
+  type AuditLog,
   type Clock,
   type CookieSealer,
+  type ErrorCode,
   type Ledger,
   type Logger,
 } from '@token-handler/shared'
 import { createAuthorizationServer } from './authorization-server.ts'
+import { createAuditTrail, type AuditTrail } from './audit-trail.ts'
 import { createBackground } from './background.ts'
 import { answerErrors, correlate } from './errors.ts'
 import { createCodeRedemption } from './code-redemption.ts'
@@ -37,6 +42,8 @@ export interface OAuthAgentDeps {
   readonly ledger: Ledger
   readonly clock: Clock
   readonly logger: Logger
+  /** Takes down what is issued and refused; nothing does unless given. */
+  readonly audit?: AuditLog
 }
 
 export interface Readiness {
@@ -68,10 +75,12 @@ const sessionRequestsFactor = 10
 
 /** @throws Error when the options contradict themselves. */
 export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
-  const { options, logger } = deps
+  const { options, logger, audit = silentAuditLog } = deps
   if (options.basePath !== options.cookies.agentPath) throw new Error('basePath and cookies.agentPath differ')
   const names = cookieNames(options.cookies)
   const background = createBackground(logger)
+  const peers = createPeers(options.trustedProxies ?? [])
+  const trail = createAuditTrail(audit, peers)
   const authorizationServer = createAuthorizationServer({
     ...deps,
     options: options.authorizationServer,
@@ -79,6 +88,7 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
   })
   const parts = {
     ...deps,
+    audit: trail.audit,
     names,
     background,
     authorizationServer,
@@ -98,7 +108,6 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
   const base = options.basePath === '/' ? '' : options.basePath
   const body = readBody(ordinaryBodyBytes)
   // After the guards, so that a page of another site cannot use up what its visitors have. A logout is never refused.
-  const peers = createPeers(options.trustedProxies ?? [])
   const { rateLimit } = options
   const limited = limitByAddress(rateLimit, { ...deps, peers })
   const seldomLimited = limitByAddress(
@@ -122,13 +131,13 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
   if (options.logout.idTokenHint) app.get(continuePath, navigationOnly, logoutContinue(wired))
   app.use(guard(options))
   for (const { method, path, handlers } of routes) {
-    app[method](path, ...handlers)
+    app[method](path, ...handlers.slice(0, -1), trail.follow, ...handlers.slice(-1))
     app.all(path, methodNotAllowed(method === 'get' ? 'GET, HEAD, OPTIONS' : 'POST, OPTIONS'))
   }
   app.use(() => {
     throw new TokenHandlerError('not_found')
   })
-  app.use(answerErrors(logger, options.detailedErrors))
+  app.use(answerErrors(logger, options.detailedErrors, recordRefusal(trail)))
 
   return {
     handler: mount(app, base),
@@ -138,6 +147,16 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
       authorizationServer.close()
       await background.close()
     },
+  }
+}
+
+/** Guards and limits refuse before a handler runs; handlers record what they decide themselves. */
+function recordRefusal({ recordFor }: AuditTrail): (req: express.Request, code: ErrorCode) => void {
+  return (req, code) => {
+    const event = refusalEvent(code)
+    if (event === 'guard_refused' || event === 'rate_limited') {
+      recordFor(req, { event, outcome: 'refused', reason: code, method: req.method })
+    }
   }
 }
 

@@ -7,6 +7,11 @@ const requestIdHeader = 'x-request-id'
 const requestIds = new WeakMap<Request, string>()
 const refusals = new WeakMap<Request, ErrorCode>()
 
+/** The id that the answer to a request carries, and the log. */
+export function correlationIdOf(req: Request): string | undefined {
+  return requestIds.get(req)
+}
+
 /** Gives every request an id, that of a gateway before us if it sends a harmless one, and logs how each ends. */
 export function correlate(logger: Logger, routeOf: (req: Request) => string): RequestHandler {
   return (req, res, next) => {
@@ -33,12 +38,20 @@ export function correlate(logger: Logger, routeOf: (req: Request) => string): Re
   }
 }
 
-/** The one place where errors become answers. What is not ours is our bug: a fixed sentence, and the cause in the log. */
-export function answerErrors(logger: Logger, detailedErrors: boolean): ErrorRequestHandler {
+/**
+ * The one place where errors become answers. What is not ours is our bug: a fixed sentence, and the cause in the log.
+ * @param refused Told of every error before it is answered.
+ */
+export function answerErrors(
+  logger: Logger,
+  detailedErrors: boolean,
+  refused: (req: Request, code: ErrorCode) => void,
+): ErrorRequestHandler {
   // Express knows an error handler by its four parameters.
   return (error: unknown, req: Request, res: Response, _next) => {
     const known = toTokenHandlerError(error)
     refusals.set(req, known.code)
+    refused(req, known.code)
     if (known.cause !== undefined || known.status >= 500) {
       const fields = { event: 'failed', id: requestIds.get(req), code: known.code, error: describeError(error) }
       if (known.status === 500) logger.error(fields, 'An error that should not be.')

@@ -10,7 +10,12 @@ import {
 
 export type AccessToken =
   | { readonly ok: true; readonly claims: AccessCookieClaims }
-  | { readonly ok: false; readonly code: Extract<ErrorCode, `session_${string}` | 'access_token_expired'> }
+  | {
+      readonly ok: false
+      readonly code: Extract<ErrorCode, `session_${string}` | 'access_token_expired'>
+      /** Whose session was ended. */
+      readonly session?: AccessCookieClaims
+    }
 
 export interface AccessTokenDeps {
   readonly names: CookieNames
@@ -20,7 +25,6 @@ export interface AccessTokenDeps {
 
 const sessionMissing: AccessToken = { ok: false, code: 'session_missing' }
 const accessTokenExpired: AccessToken = { ok: false, code: 'access_token_expired' }
-const sessionEnded: AccessToken = { ok: false, code: 'session_ended' }
 
 /**
  * Opens the access cookie of the raw Cookie header, or says what the SPA should do: log in (`session_missing`,
@@ -33,8 +37,9 @@ export function openAccessToken(cookieHeader: string | undefined, deps: AccessTo
     names,
     sealer,
   })
-  if (cookie.ok) return rules.endOf(sessionIdentity(cookie.claims)) === undefined ? cookie : sessionEnded
-  return refusals[cookie.reason]
+  if (!cookie.ok) return refusals[cookie.reason]
+  if (rules.endOf(sessionIdentity(cookie.claims)) === undefined) return cookie
+  return { ok: false, code: 'session_ended', session: cookie.claims }
 }
 
 const refusals = {

@@ -49,20 +49,21 @@ function limitByAddress(req: IncomingMessage, { limits, peers }: AdmissionDeps):
   const seconds = limits.perAddress(networkOf(address))
   if (seconds === 0) return undefined
   const ignoredForwardedFor = req.headers['x-forwarded-for'] !== undefined && !peers.peerOf(req).isTrustedProxy
-  return tooManyRequests(seconds, { address, ignoredForwardedFor })
+  return tooManyRequests(seconds, { log: { address, ignoredForwardedFor } })
 }
 
-function tooManyRequests(seconds: number, log: Readonly<Record<string, unknown>>): Admission {
-  return { ok: false, code: 'too_many_requests', headers: ['retry-after', String(seconds)], log }
+function tooManyRequests(seconds: number, why: Pick<Refusal, 'log' | 'session'>): Admission {
+  return { ok: false, code: 'too_many_requests', headers: ['retry-after', String(seconds)], ...why }
 }
 
 function admitSession({ headers }: IncomingMessage, route: Route, deps: AdmissionDeps): Admission {
   const token = openAccessToken(headers.cookie, deps)
   if (!token.ok) return token
-  const { sid } = token.claims
+  const { claims: session } = token
+  const { sid } = session
   const seconds = deps.limits.perSession?.(sid) ?? 0
-  if (seconds > 0) return tooManyRequests(seconds, { session: cookieTag(sid) })
-  const insufficient = refuseByPolicy(token.claims, route, deps.clock)
+  if (seconds > 0) return tooManyRequests(seconds, { log: { session: cookieTag(sid) }, session })
+  const insufficient = refuseByPolicy(session, route, deps.clock)
   if (insufficient === undefined) return token
-  return { ok: false, code: insufficient.code, headers: ['www-authenticate', insufficient.challenge] }
+  return { ok: false, code: insufficient.code, headers: ['www-authenticate', insufficient.challenge], session }
 }

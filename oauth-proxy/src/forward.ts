@@ -57,6 +57,10 @@ export class Exchange implements Dispatcher.DispatchHandler, Placed {
     request.res.on('close', () => this.#clientClosed())
   }
 
+  get request(): AdmittedRequest {
+    return this.#request
+  }
+
   get session(): SessionIdentity | undefined {
     return this.#request.session
   }

@@ -9,16 +9,20 @@ import {
   isPreflight,
   preflightHeaders,
   sessionIdentity,
+  silentAuditLog,
   type AccessCookieClaims,
+  type AuditEvent,
+  type AuditLog,
   type Clock,
   type CookieSealer,
   type Logger,
+  type Peers,
   type Rules,
 } from '@token-handler/shared'
 import { admit, type AdmissionDeps } from './admission.ts'
 import { createCors, sendPreflight } from './answers.ts'
 import { maxTargetLength, parseRequestTarget } from './canonical-path.ts'
-import { Exchange, type ExchangeDeps } from './forward.ts'
+import { Exchange, type AdmittedRequest, type ExchangeDeps } from './forward.ts'
 import { OpenExchanges } from './open-exchanges.ts'
 import type { OAuthProxyOptions } from './options.ts'
 import { createRateLimiter } from './rate-limit.ts'
@@ -36,6 +40,8 @@ export interface OAuthProxyDeps {
   readonly rules: Pick<Rules, 'endOf' | 'onRule'>
   readonly clock: Clock
   readonly logger: Logger
+  /** Takes down what is refused; nothing does unless given. */
+  readonly audit?: AuditLog
 }
 
 export interface OAuthProxy {
@@ -54,13 +60,14 @@ export interface OAuthProxy {
  * The OAuth Proxy: takes the session's cookie off a request, puts its access token on, and streams both ways.
  * @throws TypeError when a route is not as its options say.
  */
-export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAuthProxyDeps): OAuthProxy {
+export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
+  const { options, sealer, rules, clock, logger, audit = silentAuditLog } = deps
   const { publicOrigin, trustedOrigins, cookies, maxWaitingRequests = 1024 } = options
   const publicHost = new URL(publicOrigin).host
   const names = cookieNames(cookies)
   const cors = createCors(trustedOrigins)
-  const refuse = createRefuse({ cors, logger })
   const peers = createPeers(options.trustedProxies)
+  const refuse = createRefuse({ cors, logger, audit, peers })
   const { perSession, perAddress } = options.rateLimit ?? {}
   const limits = {
     perSession: perSession && createRateLimiter(perSession, clock),
@@ -88,7 +95,12 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
         'An answer broke off.',
       )
     },
-    ended: (exchange) => exchanges.delete(exchange),
+    ended: audit.recordsRequests
+      ? (exchange) => {
+          exchanges.delete(exchange)
+          audit.record(requestEvent(exchange.request, peers))
+        }
+      : (exchange) => exchanges.delete(exchange),
   }
   const stopListening = rules.onRule((isOver) => {
     for (const exchange of exchanges) {
@@ -178,6 +190,20 @@ export function createOAuthProxy({ options, sealer, rules, clock, logger }: OAut
       closing ??= upstreams.close(graceMs).finally(stopListening)
       return closing
     },
+  }
+}
+
+/** The record of a request that went to its API; a status that the client never saw is one that no answer had. */
+function requestEvent({ req, res, route, session }: AdmittedRequest, peers: Peers): AuditEvent {
+  return {
+    event: 'request',
+    outcome: res.headersSent ? 'success' : 'failure',
+    sid: session?.sid,
+    subjectHash: session?.subjectHash,
+    route: route.path,
+    method: req.method,
+    status: res.headersSent ? res.statusCode : undefined,
+    address: peers.clientAddressOf(req),
   }
 }
 

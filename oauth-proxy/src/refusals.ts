@@ -1,6 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { describeError, errorCatalogue, type ErrorCode, type Logger } from '@token-handler/shared'
+import {
+  describeError,
+  errorCatalogue,
+  refusalEvent,
+  type AccessCookieClaims,
+  type AuditLog,
+  type ErrorCode,
+  type Logger,
+  type Peers,
+} from '@token-handler/shared'
 import { sendError, type HeaderLines } from './answers.ts'
 import type { Route } from './routes.ts'
 
@@ -10,6 +19,8 @@ export interface Refusal {
   readonly headers?: HeaderLines
   /** What the log says besides. */
   readonly log?: Readonly<Record<string, unknown>>
+  /** Whose request it is, where that is known. */
+  readonly session?: AccessCookieClaims
 }
 
 export type Refuse = (
@@ -37,11 +48,15 @@ const usualHeaders = new Map<ErrorCode, HeaderLines>([
 export function createRefuse({
   cors,
   logger,
+  audit,
+  peers,
 }: {
   readonly cors: (origin: string | undefined) => HeaderLines
   readonly logger: Logger
+  readonly audit: Pick<AuditLog, 'record'>
+  readonly peers: Pick<Peers, 'clientAddressOf'>
 }): Refuse {
-  return (req, res, route, { code, headers = [], log }, cause) => {
+  return (req, res, route, { code, headers = [], log, session }, cause) => {
     const requestId = randomUUID()
     const { status } = errorCatalogue[code]
     const level = status < 500 ? 'info' : status === 500 ? 'error' : 'warn'
@@ -58,6 +73,21 @@ export function createRefuse({
       },
       'A request was refused.',
     )
+    const event = refusalEvent(code)
+    if (event !== undefined) {
+      audit.record({
+        event,
+        outcome: 'refused',
+        reason: code,
+        sid: session?.sid,
+        subjectHash: session?.sub,
+        route: route?.path,
+        method: req.method,
+        status,
+        address: peers.clientAddressOf(req),
+        correlationId: requestId,
+      })
+    }
     sendError(req, res, code, [
       ...cors(req.headers.origin),
       ...(usualHeaders.get(code) ?? []),

@@ -1,3 +1,6 @@
+export * from './audit/audit-log.ts'
+export * from './audit/events.ts'
+export * from './audit/refusals.ts'
 export * from './clock.ts'
 export * from './cookies.ts'
 export * from './cors.ts'

@@ -14,6 +14,7 @@ import {
   createMemoryLedger,
   generateKeyFile,
   systemClock,
+  type AuditLog,
   type Clock,
   type CookieSealer,
   type KeyFile,
@@ -39,6 +40,7 @@ export interface AgentSetup {
   readonly cookies?: Partial<OAuthAgentOptions['cookies']>
   readonly session?: Partial<OAuthAgentOptions['session']>
   readonly options?: Partial<OAuthAgentOptions>
+  readonly audit?: AuditLog
 }
 
 export interface RunningAgent {
@@ -109,7 +111,14 @@ export async function startAgent(setup: AgentSetup): Promise<RunningAgent> {
   const sealer = createCookieSealer(() => ring, clock)
   const lines: string[] = []
   const logger = createLogger('debug', { write: (line) => void lines.push(line) })
-  const agent = createOAuthAgent({ options, sealer, ledger, clock, logger })
+  const agent = createOAuthAgent({
+    options,
+    sealer,
+    ledger,
+    clock,
+    logger,
+    ...(setup.audit === undefined ? {} : { audit: setup.audit }),
+  })
   const server = createServer(agent.handler)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

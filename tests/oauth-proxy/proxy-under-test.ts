@@ -9,7 +9,7 @@ import {
   type OAuthProxyOptions,
   type RouteOptions,
 } from '@token-handler/oauth-proxy'
-import { RuleSet, type Logger } from '@token-handler/shared'
+import { RuleSet, type AuditLog, type Logger } from '@token-handler/shared'
 import { fakeClock, type FakeClock } from '../support/clock.ts'
 import { exchange, rawRequest, type RawAnswer } from '../support/raw-client.ts'
 import { createSessionKit, type SessionKit, type TestSession } from '../support/session-cookies.ts'
@@ -45,6 +45,7 @@ export interface ProxyUnderTest {
 export interface ProxySetup {
   readonly routes?: readonly Partial<RouteOptions>[]
   readonly options?: Partial<OAuthProxyOptions>
+  readonly audit?: AuditLog
   readonly script?: Script
   /** Changes to the usual server options. */
   readonly server?: ServerOptions
@@ -74,6 +75,7 @@ export function routeTo(upstream: string, overrides: Partial<RouteOptions> = {})
 export async function startProxy({
   routes = [{}],
   options,
+  audit,
   script,
   server: serverChanges,
   prepare,
@@ -96,6 +98,7 @@ export async function startProxy({
     rules,
     clock,
     logger: recordingLogger(log),
+    ...(audit === undefined ? {} : { audit }),
   })
   const server = createServer({ ...serverOptions, ...serverChanges })
   hardenServer(server)
