@@ -422,10 +422,13 @@ describe('row 13: the end comes first', () => {
     '[B-RT-07][%s] an ID token with %s ends the session; nothing of the answer is used',
     async (_row, _what, claims) => {
       const browser = await scripted.loggedIn()
+      const copied = browser.jar.header(scripted.agent.url)
       scripted.server.idToken = { claims }
       const answer = await browser.post('refresh')
       expect([answer.status, answer.json['error_code']]).toEqual([401, 'session_expired'])
       expect(sessionNames(browser)).toEqual(['sid'])
+      const copy = await browser.get('session', { cookie: copied })
+      expect(copy.text).toBe('{"is_logged_in":false}')
       await until('the new tokens are revoked', () => !scripted.server.hasLiveGrant)
       expect(scripted.agent.events()).toContain('subject_changed')
     },
