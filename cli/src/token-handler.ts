@@ -119,13 +119,14 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
     readiness,
     async close() {
       stopping = true
-      const servers = adminServer === undefined ? [server] : [server, adminServer]
-      await Promise.all(servers.map((listener) => drain(listener, config.shutdown_seconds * 1000)))
+      await drain(server, config.shutdown_seconds * 1000)
       await agent?.close()
       await proxy?.close()
       await ledger.close()
       await audit.close()
       keys.close()
+      // The last, so that whoever asks meanwhile is told that this process is not ready.
+      if (adminServer !== undefined) await drain(adminServer, 0)
     },
   }
 }

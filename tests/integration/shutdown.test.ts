@@ -43,6 +43,8 @@ describe('SIGTERM', () => {
     await until('the call at the API', () => upstream.requests.length === 1)
     running.kill('SIGTERM')
     await until('no new connections', () => refusesConnections(running))
+    expect((await fetch(`${running.adminUrl}/livez`)).status).toBe(200)
+    expect((await fetch(`${running.adminUrl}/readyz`)).status).toBe(503)
     answer.resolve()
     expect(await call).toMatchObject({ status: 200, json: { late: true } })
     const answeredAt = performance.now()
