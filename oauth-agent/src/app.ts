@@ -129,6 +129,7 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
   app.use(securityHeaders(options))
   app.use(cors(options))
   if (options.logout.idTokenHint) app.get(continuePath, navigationOnly, logoutContinue(wired))
+  app.use(recordable(audit, `${base}/logout`))
   app.use(guard(options))
   for (const { method, path, handlers } of routes) {
     app[method](path, ...handlers.slice(0, -1), trail.follow, ...handlers.slice(-1))
@@ -219,6 +220,19 @@ function guard({ trustedOrigins, publicOrigin }: OAuthAgentOptions): RequestHand
   return ({ method, headers }, _res, next) => {
     const refused = refuseSource({ method, headers }, policy)
     if (refused !== undefined) throw new TokenHandlerError(refused)
+    next()
+  }
+}
+
+/**
+ * What cannot be recorded is not done, where the operator wants it so. Except a logout: refused, it would leave the session
+ * of a user who is about to go.
+ */
+function recordable(audit: Pick<AuditLog, 'isBlocking'>, logoutPath: string): RequestHandler {
+  return ({ path }, _res, next) => {
+    if (audit.isBlocking && path !== logoutPath) {
+      throw new TokenHandlerError('audit_unavailable', { retryAfterSeconds: 2 })
+    }
     next()
   }
 }

@@ -153,8 +153,9 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
     const replaced = shown !== undefined && 'claims' in shown ? shown.claims : undefined
     const isOther = asid === undefined || replaced?.asid !== asid
     for (const sid of readSids(cookieHeader, names)) {
-      if (replaced?.sid === sid && isOther) await sessions.endAndRevoke(replaced, 'replaced', false)
-      else await sessions.end(sid, 'replaced', false)
+      const known = replaced?.sid === sid ? replaced : undefined
+      if (known !== undefined && isOther) await sessions.endAndRevoke(known, 'replaced', false)
+      else await sessions.end(sid, 'replaced', false, known?.sub)
     }
   }
 

@@ -1,11 +1,13 @@
-import type { RequestHandler } from 'express'
+import type { Request, RequestHandler, Response } from 'express'
 import { TokenHandlerError, type Clock, type Logger } from '@token-handler/shared'
 import { addCookies, sendJson, sessionAnswer, type LiveSession } from './answers.ts'
 import { authorizationError, parseAuthorizationResponse } from './authorization-response.ts'
+import type { Recorder } from './audit-trail.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { Redemption, RedemptionOutcome } from './code-redemption.ts'
 import { parametersOf } from './parameters.ts'
 import type { PendingLogins } from './pending-login.ts'
+import { auditFacts } from './session-claims.ts'
 import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -17,6 +19,7 @@ export interface LoginEndDeps {
   readonly cookies: SessionCookies
   readonly clock: Clock
   readonly logger: Logger
+  readonly audit: Recorder
 }
 
 /** `POST login/end`: authorization response → code exchange → session cookies. */
@@ -28,8 +31,9 @@ export function loginEnd({
   cookies,
   clock,
   logger,
+  audit,
 }: LoginEndDeps): RequestHandler {
-  return async (req, res) => {
+  async function end(req: Request, res: Response): Promise<void> {
     const { cookie: cookieHeader } = req.headers
     const { state, iss, result } = parseAuthorizationResponse(parametersOf(req))
     const pending = pendingLogins.find(cookieHeader, state)
@@ -58,10 +62,21 @@ export function loginEnd({
         pendingLogins.clear(pending),
       ]
       addCookies(res, [...lines, ...cookies.clearForeign(cookieHeader, generation.claims.sid, lines)])
+      audit.record({ event: 'login', outcome: 'success', ...auditFacts(generation.claims) })
       const id = generation.id === undefined ? undefined : cookies.openId(generation.id)
       sendJson(res, 200, sessionAnswer({ claims: generation.claims, id, idleSecondsLeft }, clock))
     } catch (error) {
       if (isFinal(error)) addCookies(res, [pendingLogins.clear(pending)])
+      throw error
+    }
+  }
+
+  return async (req, res) => {
+    try {
+      await end(req, res)
+    } catch (error) {
+      const reason = error instanceof TokenHandlerError ? error.code : 'server_error'
+      audit.record({ event: 'login', outcome: isFinal(error) ? 'failure' : 'pending', reason })
       throw error
     }
   }

@@ -1,5 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { identityHash, type Clock, type Judgement, type Ledger, type Logger } from '@token-handler/shared'
+import {
+  identityHash,
+  type Clock,
+  type EndReason,
+  type Judgement,
+  type Ledger,
+  type Logger,
+} from '@token-handler/shared'
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { Background } from './background.ts'
 import { identityOf, nonceHash, type Generation, type RefreshCookieClaims } from './session-claims.ts'
@@ -16,7 +23,7 @@ export type RefreshOutcome =
   /** Rows 3, 5 and 6: somebody is at it, or nobody knows yet. */
   | { readonly outcome: 'pending'; readonly retryAfterSeconds: number }
   /** Rows 8, 13 and 14: positively over. */
-  | { readonly outcome: 'ended' }
+  | { readonly outcome: 'ended'; readonly reason: EndReason | 'no_refresh_token' | 'unknown_session' }
   /** Row 11. */
   | { readonly outcome: 'superseded' }
   /** The store cannot be asked. */
@@ -94,9 +101,9 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
         return { outcome: 'superseded' }
       case 'ended':
         sessions.revokeLeftover(shown, judgement.reason)
-        return { outcome: 'ended' }
+        return { outcome: 'ended', reason: judgement.reason }
       case 'absent':
-        return { outcome: 'ended' }
+        return { outcome: 'ended', reason: 'unknown_session' }
       case 'unknown':
         break
     }
@@ -113,7 +120,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     const { sid } = shown
     if (shown.rt === undefined) {
       await ledger.release(sid, lease)
-      return clock.now() < shown.ate * 1000 ? retrySoon : { outcome: 'ended' }
+      return clock.now() < shown.ate * 1000 ? retrySoon : { outcome: 'ended', reason: 'no_refresh_token' }
     }
     const held = await ledger.holds(sid, lease)
     if (held.state === 'unknown') return { outcome: 'store_unavailable' }
@@ -149,9 +156,9 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       { event: 'subject_changed', security: true, ...about },
       'The refreshed tokens are not of this session.',
     )
-    await sessions.end(sid, 'subject_changed', true)
+    await sessions.end(sid, 'subject_changed', true, shown.sub)
     revoke(answer.revoke, shown)
-    return { outcome: 'ended' }
+    return { outcome: 'ended', reason: 'subject_changed' }
   }
 
   /** Row 4. */
@@ -161,7 +168,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     const { generation } = sealed
     if (generation === undefined) {
       logger.error({ event: 'token_too_large', size: sealed.fits ? '' : sealed.size }, 'No cookie can hold the tokens.')
-      await sessions.end(sid, 'refused', true)
+      await sessions.end(sid, 'refused', true, shown.sub)
       revoke(tokens, shown)
       return { outcome: 'too_large', generation, size: sealed.fits ? '' : sealed.size }
     }
@@ -184,7 +191,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     if (committed.state === 'successors' || committed.state === 'superseded') return conclude(shown, committed)
     if (committed.state === 'ended') {
       revoke(tokens, shown)
-      return { outcome: 'ended' }
+      return { outcome: 'ended', reason: committed.reason }
     }
     if (committed.state === 'unknown') {
       // The browser is the second place where this success survives. The commit has to be there before the doubt is

@@ -1,10 +1,11 @@
 import type { RequestHandler } from 'express'
-import { TokenHandlerError, type Clock } from '@token-handler/shared'
+import { TokenHandlerError, type AuditEvent, type Clock } from '@token-handler/shared'
 import { addCookies, sendJson, sessionTimes } from './answers.ts'
+import type { Recorder } from './audit-trail.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import { allowedParameters, parametersOf } from './parameters.ts'
-import type { RefreshProtocol } from './refresh-protocol.ts'
-import type { RefreshCookieClaims } from './session-claims.ts'
+import type { RefreshOutcome, RefreshProtocol } from './refresh-protocol.ts'
+import { auditFacts, type RefreshCookieClaims } from './session-claims.ts'
 import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -21,12 +22,14 @@ export function refresh({
   cookies,
   protocol,
   clock,
+  audit,
 }: {
   readonly options: OAuthAgentOptions
   readonly sessions: Pick<Sessions, 'open'>
   readonly cookies: SessionCookies
   readonly protocol: RefreshProtocol
   readonly clock: Clock
+  readonly audit: Recorder
 }): RequestHandler {
   const refused = options.refreshParameters.find((name) => ours.has(name))
   if (refused !== undefined) throw new Error(`refresh parameter ${refused} cannot be left to the SPA`)
@@ -35,13 +38,19 @@ export function refresh({
     const { cookie: cookieHeader } = req.headers
     const parameters = allowedParameters(parametersOf(req), allowed)
     const session = sessions.open(cookieHeader)
-    if (session === undefined) throw new TokenHandlerError('session_expired')
+    if (session === undefined) {
+      audit.record({ event: 'refresh', outcome: 'refused', reason: 'no_session' })
+      throw new TokenHandlerError('session_expired')
+    }
     if ('expiredSid' in session) {
+      audit.record({ event: 'refresh', outcome: 'refused', reason: 'absolute', sid: session.expiredSid })
       addCookies(res, cookies.clearTag(session.expiredSid, cookieHeader))
       throw new TokenHandlerError('session_expired')
     }
     const { claims: shown } = session
     const answer = await protocol.refresh(shown, parameters)
+    // What was superseded is recorded as that.
+    if (answer.outcome !== 'superseded') audit.record(refreshEvent(shown, answer))
     switch (answer.outcome) {
       case 'cookies': {
         const lines = cookies.lines(answer.generation, { cookieHeader, shown })
@@ -68,6 +77,26 @@ export function refresh({
         throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
     }
   }
+}
+
+function refreshEvent(
+  { sid, sub }: RefreshCookieClaims,
+  answer: Exclude<RefreshOutcome, { outcome: 'superseded' }>,
+): AuditEvent {
+  const about = { event: 'refresh', sid, subject: sub } as const
+  switch (answer.outcome) {
+    case 'cookies':
+      return { ...about, outcome: 'success', ...auditFacts(answer.generation.claims) }
+    case 'pending':
+      return { ...about, outcome: 'pending', reason: 'refresh_pending' }
+    case 'too_large':
+      return { ...about, outcome: 'failure', reason: 'token_too_large' }
+    case 'ended':
+      return { ...about, outcome: 'refused', reason: answer.reason }
+    case 'store_unavailable':
+      break
+  }
+  return { ...about, outcome: 'failure', reason: 'store_unavailable' }
 }
 
 function isAlive({ ate }: RefreshCookieClaims, clock: Clock): boolean {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { identityHash, type SessionClaims, type SessionIdentity } from '@token-handler/shared'
+import { identityHash, type AuditEvent, type SessionClaims, type SessionIdentity } from '@token-handler/shared'
 
 /**
  * What the refresh cookie holds: the facts of the session, and what makes this generation of it. Its `exp` is the absolute
@@ -57,6 +57,23 @@ export interface Generation {
 /** The facts that rules are judged by. */
 export function identityOf({ sid, sst, sub, asid }: RefreshCookieClaims, issuer: string): SessionIdentity {
   return { sid, startedAt: sst, subjectHash: identityHash(issuer, sub), asSessionHash: asid }
+}
+
+/** What is recorded of the credentials that a session was given. */
+export function auditFacts({
+  sid,
+  sub,
+  scope,
+  g,
+  atl,
+  acr,
+}: RefreshCookieClaims): Pick<AuditEvent, 'sid' | 'subject' | 'scope' | 'details'> {
+  return {
+    sid,
+    subject: sub,
+    scope,
+    details: { generation: g, expires_in: atl, ...(acr === undefined ? {} : { acr }) },
+  }
 }
 
 /** 96 bits that tell one nonce from another. */

@@ -14,6 +14,7 @@ import {
   type ShownGeneration,
 } from '@token-handler/shared'
 import type { LiveSession } from './answers.ts'
+import type { Recorder } from './audit-trail.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { Background } from './background.ts'
 import type { OAuthAgentOptions } from './options.ts'
@@ -60,8 +61,9 @@ export interface Sessions {
   /**
    * Row 13: ends a session in the ledger, and tries again while the store is away.
    * @param withRule `false` leaves the access cookie to run out.
+   * @param subject Whose session it is, for the record.
    */
-  end(sid: string, reason: EndReason, withRule: boolean): Promise<void>
+  end(sid: string, reason: EndReason, withRule: boolean, subject?: string): Promise<void>
   /** The same, and revokes the newest refresh token that the browser's cookies lead to. */
   endAndRevoke(claims: RefreshCookieClaims, reason: EndReason, withRule: boolean): Promise<void>
 }
@@ -76,6 +78,7 @@ export interface SessionsDeps {
   readonly background: Background
   readonly clock: Clock
   readonly logger: Logger
+  readonly audit: Recorder
 }
 
 /** Without the store, older rules than this are no answer to whether a session was ended. */
@@ -91,7 +94,7 @@ const revokedAtEnd: ReadonlySet<EndReason> = new Set([
 ])
 
 export function createSessions(deps: SessionsDeps): Sessions {
-  const { options, names, sealer, cookies, ledger, background, logger } = deps
+  const { options, names, sealer, cookies, ledger, background, logger, audit } = deps
   const { issuer, timeoutSeconds } = options.authorizationServer
 
   function open(cookieHeader: string | undefined): ShownSession | { readonly expiredSid: string } | undefined {
@@ -152,7 +155,17 @@ export function createSessions(deps: SessionsDeps): Sessions {
       { event: 'session_superseded', security: true, subject: identityOf(claims, issuer).subjectHash, doesEnd },
       'Replaced session cookies were shown again: copied, or restored by the browser.',
     )
-    if (doesEnd) background.follow('end of a superseded session', end(claims.sid, 'superseded', true))
+    const { sid, sub: subject, g: generation } = claims
+    const details = { generation }
+    audit.record({
+      event: 'session_superseded',
+      outcome: 'refused',
+      reason: 'session_superseded',
+      sid,
+      subject,
+      details,
+    })
+    if (doesEnd) background.follow('end of a superseded session', end(sid, 'superseded', true, subject))
   }
 
   function revokeLeftover({ rt }: RefreshCookieClaims, reason: EndReason): void {
@@ -162,9 +175,12 @@ export function createSessions(deps: SessionsDeps): Sessions {
   /** @param ended Called once it is written, with what was parked for those who know only the given generation. */
   async function endInLedger(
     session: Omit<EndedSession, 'keepSeconds'>,
+    subject: string | undefined,
     ended: (blobs: readonly string[]) => void = () => undefined,
   ): Promise<void> {
     logger.info({ event: 'session_ended', security: true, reason: session.reason }, 'A session was ended.')
+    const { sid, reason } = session
+    audit.record({ event: reason === 'logout' ? 'logout' : 'session_ended', outcome: 'success', reason, sid, subject })
     const attempt = async (): Promise<boolean> => {
       const end = await ledger.end({ ...session, keepSeconds: options.session.absoluteSeconds })
       if (end.state === 'ended') ended(end.blobs ?? [])
@@ -174,7 +190,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
     if (!(await attempt())) background.persist('end of a session', attempt, { longestPauseMs: 2_000 })
   }
 
-  const end: Sessions['end'] = (sid, reason, withRule) => endInLedger({ sid, reason, withRule })
+  const end: Sessions['end'] = (sid, reason, withRule, subject) => endInLedger({ sid, reason, withRule }, subject)
 
   const endAndRevoke: Sessions['endAndRevoke'] = async (claims, reason, withRule) => {
     const { sid, g: generation, rt } = claims
@@ -185,7 +201,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
       deps.authorizationServer.revoke({ refreshToken })
     }
     // Which one is the newest is told by the end itself: a moment earlier, a refresh may be committed in between.
-    await endInLedger({ sid, reason, withRule, generation }, (blobs) =>
+    await endInLedger({ sid, reason, withRule, generation }, claims.sub, (blobs) =>
       revoke((openSuccessors(claims, blobs)?.claims ?? claims).rt),
     )
     // Without the store, what the cookie holds is the newest that can be had.

@@ -3,6 +3,7 @@ import {
   cookieTag,
   refuseSource,
   type AccessCookieClaims,
+  type AuditLog,
   type Clock,
   type CookieNames,
   type CookieSealer,
@@ -24,6 +25,7 @@ export interface AdmissionDeps {
   readonly sealer: CookieSealer
   readonly rules: Pick<Rules, 'endOf'>
   readonly clock: Clock
+  readonly audit: Pick<AuditLog, 'isBlocking'>
   readonly peers: Peers
   readonly limits: { readonly perSession: RateLimiter | undefined; readonly perAddress: RateLimiter | undefined }
 }
@@ -33,6 +35,7 @@ const withoutSession: Admission = { ok: true, claims: undefined }
 /** Judges a well-formed request for a route, before a byte of its body is read: method, source, size, rate, session, policy. */
 export function admit(req: IncomingMessage, route: Route, deps: AdmissionDeps): Admission {
   const { method = '', headers } = req
+  if (deps.audit.isBlocking) return { ok: false, code: 'audit_unavailable' }
   if (!route.allowedMethods.has(method))
     return { ok: false, code: 'method_not_allowed', headers: ['allow', route.allow] }
   const untrusted = refuseSource({ method, headers }, route.guardPolicy)

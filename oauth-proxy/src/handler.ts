@@ -73,7 +73,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     perSession: perSession && createRateLimiter(perSession, clock),
     perAddress: perAddress && createRateLimiter(perAddress, clock),
   }
-  const admissionDeps: AdmissionDeps = { names, sealer, rules, clock, peers, limits }
+  const admissionDeps: AdmissionDeps = { names, sealer, rules, clock, audit, peers, limits }
   const upstreams = new Upstreams()
   const compiled = compileRoutes(options, upstreams)
   const routes = new RouteTable(compiled)

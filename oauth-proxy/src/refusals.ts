@@ -38,6 +38,7 @@ const usualHeaders = new Map<ErrorCode, HeaderLines>([
   ['session_ended', ['www-authenticate', 'Bearer error="invalid_token"']],
   ['upgrade_required', ['upgrade', 'websocket', 'connection', 'upgrade']],
   ['upstream_overloaded', ['retry-after', '1']],
+  ['audit_unavailable', ['retry-after', '2']],
   ['shutting_down', ['retry-after', '1']],
 ])
 

@@ -52,6 +52,7 @@ const catalogue = {
   login_pending: { status: 503, message: 'This login is being finished by another request. Try again shortly.' },
   refresh_pending: { status: 503, message: 'A refresh of this session is under way. Try again shortly.' },
   store_unavailable: { status: 503, message: 'The session ledger cannot be reached. Try again shortly.' },
+  audit_unavailable: { status: 503, message: 'What this would lead to cannot be recorded. Try again shortly.' },
   shutting_down: { status: 503, message: 'This server is stopping. Try again.' },
   server_error: { status: 500, message: 'Something went wrong on our side.' },
   // The upstream API

@@ -79,6 +79,13 @@ describe('what the OAuth Proxy records', () => {
     expect(audit.events).toEqual([])
   })
 
+  it('nothing while it blocks: requests are refused before anything is looked at', async () => {
+    proxy = await startProxy({ audit: keptAudit({ isBlocking: true }) })
+    const answer = await proxy.call('GET /api/x')
+    expect([answer.status, answer.json().code, answer.values('retry-after')]).toEqual([503, 'audit_unavailable', ['2']])
+    expect(proxy.upstream.received()).toBe('')
+  })
+
   it('every request to an API, where that is wanted', async () => {
     await start({}, true)
     await proxy.call('GET /api/x?code=secret')
