@@ -50,9 +50,6 @@ export interface RunningTokenHandler {
   close(): Promise<void>
 }
 
-/** A process that may have missed the end of a session for longer takes no traffic. */
-const longestStalenessMs = 60_000
-
 /** Composes agent, proxy and SPA on one public listener, as the configuration says, and starts to listen. */
 export async function startTokenHandler(deps: TokenHandlerDeps): Promise<RunningTokenHandler> {
   const { config, configFile = '', keys, logger, only, clock = systemClock } = deps
@@ -87,11 +84,13 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
   let stopping = false
   const readiness = (): Readiness => {
     const agentState = agent?.ready()
-    const knowsRules = ledger.rules.staleForMs() < longestStalenessMs
+    const { rules } = ledger
+    const mayServe = !rules.areStale()
     return {
-      ready: !stopping && knowsRules && (agentState?.ready ?? true),
+      ready: !stopping && mayServe && (agentState?.ready ?? true),
       parts: {
-        ledger: knowsRules ? 'available' : 'unavailable',
+        ledger: rules.staleForMs() <= rules.staleAfterMs ? 'available' : 'unavailable',
+        stale_rules: rules.stalePolicy,
         ...(agentState === undefined ? {} : { authorization_server: agentState.authorizationServer }),
       },
     }
@@ -107,6 +106,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
       address: addressOf(server),
       ...(adminServer === undefined ? {} : { adminAddress: addressOf(adminServer) }),
       ledger: ledger.kind,
+      staleRules: `${ledger.rules.stalePolicy} after ${ledger.rules.staleAfterMs / 1000} s`,
       kids: keys.current().kids,
     },
     'Listening.',

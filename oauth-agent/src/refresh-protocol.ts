@@ -180,6 +180,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
         generation: g,
         lease,
         blob,
+        kid: generation.claims.kid,
         identity,
         absoluteDeadline: exp,
         idleSeconds,

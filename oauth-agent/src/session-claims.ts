@@ -32,10 +32,12 @@ export interface RefreshCookieClaims extends SessionClaims {
   readonly auth_time?: number
   /** ID-token claims that route policies name. */
   readonly claims?: Readonly<Record<string, unknown>>
+  /** The key that sealed it, as its own header says: nothing that is sealed. */
+  readonly kid?: string
 }
 
 /** What stays the same, or is replaced as a whole, from generation to generation. */
-export type SessionFacts = Omit<RefreshCookieClaims, 'len' | 'ate' | 'atl' | 'k'>
+export type SessionFacts = Omit<RefreshCookieClaims, 'len' | 'ate' | 'atl' | 'k' | 'kid'>
 
 /** What the ID cookie holds. Its `exp` is the absolute deadline too. */
 export interface IdCookieClaims extends SessionClaims {
@@ -55,8 +57,8 @@ export interface Generation {
 }
 
 /** The facts that rules are judged by. */
-export function identityOf({ sid, sst, sub, asid }: RefreshCookieClaims, issuer: string): SessionIdentity {
-  return { sid, startedAt: sst, subjectHash: identityHash(issuer, sub), asSessionHash: asid }
+export function identityOf({ sid, sst, sub, asid, kid }: RefreshCookieClaims, issuer: string): SessionIdentity {
+  return { sid, startedAt: sst, subjectHash: identityHash(issuer, sub), asSessionHash: asid, kid }
 }
 
 /** What is recorded of the credentials that a session was given. */

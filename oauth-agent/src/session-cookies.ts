@@ -6,6 +6,7 @@ import {
   epochSeconds,
   identityHash,
   listCookieNames,
+  sealingKid,
   setCookieLines,
   writtenNames,
   type AccessCookieClaims,
@@ -165,7 +166,8 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
       atl: withAccess ? ate - now : 0,
       len: [access?.length ?? 0, idLength],
     }
-    return { claims: all, refresh: sealer.seal('refresh-token', all), access, id }
+    const refresh = sealer.seal('refresh-token', all)
+    return { claims: { ...all, kid: sealingKid(refresh) ?? '' }, refresh, access, id }
   }
 
   function sealId(sid: string, exp: number, { raw, claims }: IdToken): string {
@@ -207,7 +209,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
     },
 
     sealSuccessor(shown, tokens) {
-      const { k: _k, ate: _ate, atl: _atl, len, claims: claimsBefore, ...facts } = shown
+      const { k: _k, ate: _ate, atl: _atl, kid: _kid, len, claims: claimsBefore, ...facts } = shown
       const { idToken, refreshToken, scope } = tokens
       // Who logged in, how and when stays as it was at the login (OpenID Connect Core section 12.2).
       const routeClaims = idToken === undefined ? claimsBefore : pickClaims(idToken.claims, options.routeClaims)
@@ -229,7 +231,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
 
     openRefresh(value) {
       const opened = sealer.open<RefreshCookieClaims>('refresh-token', value)
-      return opened.ok ? opened.claims : undefined
+      return opened.ok ? { ...opened.claims, kid: opened.kid } : undefined
     },
 
     openId(value) {

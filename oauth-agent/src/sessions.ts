@@ -81,9 +81,6 @@ export interface SessionsDeps {
   readonly audit: Recorder
 }
 
-/** Without the store, older rules than this are no answer to whether a session was ended. */
-const stalestRulesMs = 60_000
-
 /** Whoever ends a session for one of these reasons sees to its refresh token, or was told that it is dead. */
 const revokedAtEnd: ReadonlySet<EndReason> = new Set([
   'logout',
@@ -104,7 +101,10 @@ export function createSessions(deps: SessionsDeps): Sessions {
     })
     if (!refresh.ok) return refresh.reason === 'expired' ? { expiredSid: refresh.sid } : undefined
     const id = readSessionCookie<IdCookieClaims>(cookieHeader, 'id-token', names.idToken, { names, sealer })
-    return { claims: refresh.claims, id: id.ok && id.sid === refresh.sid ? id.claims : undefined }
+    return {
+      claims: { ...refresh.claims, kid: refresh.kid },
+      id: id.ok && id.sid === refresh.sid ? id.claims : undefined,
+    }
   }
 
   function shown(claims: RefreshCookieClaims, want: ShownGeneration['want'], isActivity: boolean): ShownGeneration {
@@ -146,7 +146,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
         break
     }
     if (ledger.rules.endOf(identityOf(claims, issuer)) !== undefined) return { state: 'ended', sid: claims.sid }
-    return ledger.rules.staleForMs() > stalestRulesMs ? { state: 'unavailable' } : live(session, undefined)
+    return ledger.rules.areStale() ? { state: 'unavailable' } : live(session, undefined)
   }
 
   function reportSuperseded(claims: RefreshCookieClaims): void {

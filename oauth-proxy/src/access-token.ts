@@ -9,10 +9,10 @@ import {
 } from '@token-handler/shared'
 
 export type AccessToken =
-  | { readonly ok: true; readonly claims: AccessCookieClaims }
+  | { readonly ok: true; readonly claims: AccessCookieClaims; /** The key that sealed it. */ readonly kid: string }
   | {
       readonly ok: false
-      readonly code: Extract<ErrorCode, `session_${string}` | 'access_token_expired'>
+      readonly code: Extract<ErrorCode, `session_${string}` | 'access_token_expired' | 'store_unavailable'>
       /** Whose session was ended. */
       readonly session?: AccessCookieClaims
     }
@@ -20,16 +20,17 @@ export type AccessToken =
 export interface AccessTokenDeps {
   readonly names: CookieNames
   readonly sealer: CookieSealer
-  readonly rules: Pick<Rules, 'endOf'>
+  readonly rules: Pick<Rules, 'endOf' | 'areStale'>
 }
 
 const sessionMissing: AccessToken = { ok: false, code: 'session_missing' }
 const accessTokenExpired: AccessToken = { ok: false, code: 'access_token_expired' }
+const rulesUnknown: AccessToken = { ok: false, code: 'store_unavailable' }
 
 /**
  * Opens the access cookie of the raw Cookie header, or says what the SPA should do: log in (`session_missing`,
- * `session_ended`), or refresh and repeat (`access_token_expired`). Binding, expiry and end of the session are judged on
- * every request.
+ * `session_ended`), refresh and repeat (`access_token_expired`), or come back later, where rules may have been missed for
+ * too long (`store_unavailable`). Binding, expiry and end of the session are judged on every request.
  */
 export function openAccessToken(cookieHeader: string | undefined, deps: AccessTokenDeps): AccessToken {
   const { names, sealer, rules } = deps
@@ -38,8 +39,10 @@ export function openAccessToken(cookieHeader: string | undefined, deps: AccessTo
     sealer,
   })
   if (!cookie.ok) return refusals[cookie.reason]
-  if (rules.endOf(sessionIdentity(cookie.claims)) === undefined) return cookie
-  return { ok: false, code: 'session_ended', session: cookie.claims }
+  if (rules.endOf(sessionIdentity(cookie.claims, cookie.kid)) !== undefined) {
+    return { ok: false, code: 'session_ended', session: cookie.claims }
+  }
+  return rules.areStale() ? rulesUnknown : cookie
 }
 
 const refusals = {

@@ -18,19 +18,20 @@ import type { Route } from './routes.ts'
 
 /** A request that may go to its API; without claims on a route that asks for no session. */
 export type Admission =
-  { readonly ok: true; readonly claims: AccessCookieClaims | undefined } | ({ readonly ok: false } & Refusal)
+  | { readonly ok: true; readonly claims: AccessCookieClaims | undefined; readonly kid: string | undefined }
+  | ({ readonly ok: false } & Refusal)
 
 export interface AdmissionDeps {
   readonly names: CookieNames
   readonly sealer: CookieSealer
-  readonly rules: Pick<Rules, 'endOf'>
+  readonly rules: Pick<Rules, 'endOf' | 'areStale'>
   readonly clock: Clock
   readonly audit: Pick<AuditLog, 'isBlocking'>
   readonly peers: Peers
   readonly limits: { readonly perSession: RateLimiter | undefined; readonly perAddress: RateLimiter | undefined }
 }
 
-const withoutSession: Admission = { ok: true, claims: undefined }
+const withoutSession: Admission = { ok: true, claims: undefined, kid: undefined }
 
 /** Judges a well-formed request for a route, before a byte of its body is read: method, source, size, rate, session, policy. */
 export function admit(req: IncomingMessage, route: Route, deps: AdmissionDeps): Admission {

@@ -71,13 +71,16 @@ export class Exchange implements Dispatcher.DispatchHandler, Placed {
     this.#dispatch()
   }
 
-  /** The session was ended: the API is let go, the client told, or cut off where its answer has begun. */
-  endSession(): void {
-    const reason = new Error('the session was ended')
+  /**
+   * The session was ended, or nobody knows whether it was: the API is let go, the client told, or cut off where its answer
+   * has begun.
+   */
+  endSession(code: 'session_ended' | 'store_unavailable'): void {
+    const reason = new Error(code === 'session_ended' ? 'the session was ended' : 'the rules are too old')
     const wasOver = this.#isOver
     this.#letGo(reason)
     if (wasOver || this.#request.res.headersSent) this.#request.res.destroy()
-    else this.#deps.failed(this.#request, 'session_ended', reason)
+    else this.#deps.failed(this.#request, code, reason)
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {

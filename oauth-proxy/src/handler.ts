@@ -10,7 +10,6 @@ import {
   preflightHeaders,
   sessionIdentity,
   silentAuditLog,
-  type AccessCookieClaims,
   type AuditEvent,
   type AuditLog,
   type Clock,
@@ -19,7 +18,7 @@ import {
   type Peers,
   type Rules,
 } from '@token-handler/shared'
-import { admit, type AdmissionDeps } from './admission.ts'
+import { admit, type Admission, type AdmissionDeps } from './admission.ts'
 import { createCors, sendPreflight } from './answers.ts'
 import { maxTargetLength, parseRequestTarget } from './canonical-path.ts'
 import { Exchange, type AdmittedRequest, type ExchangeDeps } from './forward.ts'
@@ -37,7 +36,7 @@ import { refuseUpgrade } from './upgrade.ts'
 export interface OAuthProxyDeps {
   readonly options: OAuthProxyOptions
   readonly sealer: CookieSealer
-  readonly rules: Pick<Rules, 'endOf' | 'onRule'>
+  readonly rules: Pick<Rules, 'endOf' | 'areStale' | 'onRule'>
   readonly clock: Clock
   readonly logger: Logger
   /** Takes down what is refused; nothing does unless given. */
@@ -102,9 +101,10 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
         }
       : (exchange) => exchanges.delete(exchange),
   }
-  const stopListening = rules.onRule((isOver) => {
+  const stopListening = rules.onRule((isOver, cause) => {
+    const code = cause === 'rule' ? 'session_ended' : 'store_unavailable'
     for (const exchange of exchanges) {
-      if (exchange.session !== undefined && isOver(exchange.session)) exchange.endSession()
+      if (exchange.session !== undefined && isOver(exchange.session)) exchange.endSession(code)
     }
   })
   let closing: Promise<void> | undefined
@@ -129,7 +129,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     else {
       const admission = admit(req, route, admissionDeps)
       if (!admission.ok) refuse(req, res, route, admission)
-      else forward(req, res, route, upstreamTarget(route, target.path) + target.query, admission.claims)
+      else forward(req, res, route, upstreamTarget(route, target.path) + target.query, admission)
     }
   }
 
@@ -149,7 +149,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     res: ServerResponse,
     route: Route,
     sentTarget: string,
-    claims: AccessCookieClaims | undefined,
+    { claims, kid }: Extract<Admission, { readonly ok: true }>,
   ): void {
     if (route.upstreamPool.waiting >= maxWaitingRequests) {
       refuse(req, res, route, { code: 'upstream_overloaded' })
@@ -162,7 +162,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
       refuse(req, res, route, { code: built.code })
       return
     }
-    const session = claims === undefined ? undefined : sessionIdentity(claims)
+    const session = claims === undefined ? undefined : sessionIdentity(claims, kid)
     const exchange = new Exchange(
       { req, res, route, sentTarget, headers: built.headers, accessToken, session },
       exchangeDeps,

@@ -40,6 +40,7 @@ const usualHeaders = new Map<ErrorCode, HeaderLines>([
   ['upstream_overloaded', ['retry-after', '1']],
   ['audit_unavailable', ['retry-after', '2']],
   ['shutting_down', ['retry-after', '1']],
+  ['store_unavailable', ['retry-after', '2']],
 ])
 
 /**

@@ -7,7 +7,8 @@ import { OpenedValues } from './opened-values.ts'
 export type RefusalReason = 'unknown_key' | 'damaged' | 'wrong_purpose' | 'expired'
 
 export type Opened<Claims> =
-  { readonly ok: true; readonly claims: Claims } | { readonly ok: false; readonly reason: RefusalReason }
+  | { readonly ok: true; readonly claims: Claims; /** The key that sealed it. */ readonly kid: string }
+  | { readonly ok: false; readonly reason: RefusalReason }
 
 /** What every sealed value carries besides its own claims. */
 export interface SealedClaims {
@@ -88,7 +89,7 @@ export function createCookieSealer(keyRing: () => KeyRing, clock: Clock): Cookie
         if (purpose === 'access-token') opened.add(value, known.purposeKey, claims)
       }
       if (typeof claims.exp !== 'number' || claims.exp * 1000 <= clock.now()) return { ok: false, reason: 'expired' }
-      return { ok: true, claims: claims as Claims }
+      return { ok: true, claims: claims as Claims, kid: known.purposeKey.kid }
     },
   }
 }
@@ -105,6 +106,11 @@ export function sealUnder(key: KeyObject, text: string): string {
 export function openUnder(key: KeyObject, value: string): string | undefined {
   if (!value.startsWith(`${bareHeader}.`)) return undefined
   return decryptText(Buffer.from(bareHeader, 'ascii'), bareHeader.length, value, key)
+}
+
+/** The key that a value of ours was sealed under, as its header says; nothing is opened. */
+export function sealingKid(value: string): string | undefined {
+  return parseHeader(value.slice(0, Math.max(0, value.indexOf('.'))))?.kid
 }
 
 function protectedHeader({ kid, purpose }: PurposeKey): string {

@@ -38,10 +38,13 @@ export interface SessionIdentity {
   readonly startedAt: number
   readonly subjectHash: string
   readonly asSessionHash?: string | undefined
+  /** The key that sealed what the session was shown with. */
+  readonly kid?: string | undefined
 }
 
-export function sessionIdentity(claims: AccessCookieClaims): SessionIdentity {
-  return { sid: claims.sid, startedAt: claims.sst, subjectHash: claims.sub, asSessionHash: claims.asid }
+/** @param kid The key that the access cookie was sealed under. */
+export function sessionIdentity(claims: AccessCookieClaims, kid?: string): SessionIdentity {
+  return { sid: claims.sid, startedAt: claims.sst, subjectHash: claims.sub, asSessionHash: claims.asid, kid }
 }
 
 /** 128-bit hash that stands for a subject or an authorization server's session without naming it. */
@@ -54,7 +57,7 @@ export function identityHash(issuer: string, value: string): string {
 }
 
 export type SessionCookie<Claims extends SessionClaims> =
-  | { readonly ok: true; readonly sid: string; readonly claims: Claims }
+  | { readonly ok: true; readonly sid: string; readonly claims: Claims; readonly kid: string }
   /** No sid cookie. */
   | { readonly ok: false; readonly reason: 'no_session' }
   /** A sid cookie, but no cookie of this purpose beside it, or one past its time. */
@@ -74,7 +77,7 @@ export function readSessionCookie<Claims extends SessionClaims>(
 ): SessionCookie<Claims> {
   const sids = readSids(cookieHeader, names)
   if (sids.length === 0) return { ok: false, reason: 'no_session' }
-  let found: { sid: string; claims: Claims; value: string } | undefined
+  let found: { sid: string; claims: Claims; kid: string; value: string } | undefined
   let expired: string | undefined
   let unusable = false
   for (const sid of sids) {
@@ -82,12 +85,12 @@ export function readSessionCookie<Claims extends SessionClaims>(
       const opened = sealer.open<Claims>(purpose, value)
       if (opened.ok && opened.claims.sid === sid) {
         if (found !== undefined && found.value !== value) return { ok: false, reason: 'unusable' }
-        found = { sid, claims: opened.claims, value }
+        found = { sid, claims: opened.claims, kid: opened.kid, value }
       } else if (!opened.ok && opened.reason === 'expired') expired = sid
       else unusable = true
     }
   }
-  if (found !== undefined) return { ok: true, sid: found.sid, claims: found.claims }
+  if (found !== undefined) return { ok: true, sid: found.sid, claims: found.claims, kid: found.kid }
   const [sid] = sids
   if (expired !== undefined) return { ok: false, reason: 'expired', sid: expired }
   return unusable || sid === undefined || sids.length > 1

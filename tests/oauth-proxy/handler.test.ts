@@ -84,4 +84,30 @@ describe('the OAuth Proxy', () => {
     expect(answer.json().code).toBe('session_ended')
     expect(upstream.received()).toBe('')
   })
+
+  it('ends by a rule about the key that sealed the cookie', async () => {
+    const { clock, rules, kit, call, upstream } = await start()
+    clock.advanceSeconds(1)
+    const rule = { before: clock.now(), reason: 'revoked', expiresAt: clock.now() + 60_000 } as const
+    rules.add({ key: 'kid:another', ...rule })
+    expect((await call('GET /api/orders')).status).toBe(200)
+    rules.add({ key: `kid:${kit.kid}`, ...rule })
+    expect((await call('GET /api/orders')).json().code).toBe('session_ended')
+    expect(upstream.requests).toHaveLength(1)
+  })
+
+  it('[G-6] answers 503 store_unavailable while ends of sessions may have been missed for a minute', async () => {
+    const { clock, rules, missed, session, call, upstream } = await start()
+    missed.forMs = 60_000
+    expect((await call('GET /api/orders')).status).toBe(200)
+    missed.forMs = 60_001
+    const answer = await call('GET /api/orders')
+    expect([answer.status, answer.json().code, answer.values('retry-after')]).toEqual([503, 'store_unavailable', ['2']])
+    expect(upstream.requests).toHaveLength(1)
+    clock.advanceSeconds(1)
+    rules.add({ key: `sid:${session.sid}`, before: clock.now(), reason: 'logout', expiresAt: clock.now() + 60_000 })
+    expect((await call('GET /api/orders')).json().code).toBe('session_ended')
+    missed.forMs = 0
+    expect((await call('GET /api/orders')).json().code).toBe('session_ended')
+  })
 })

@@ -30,6 +30,8 @@ export interface ProxyUnderTest {
   readonly upstream: Upstream
   readonly clock: FakeClock
   readonly rules: RuleSet
+  /** For how long rules may have been missed. */
+  readonly missed: { forMs: number }
   readonly kit: SessionKit
   readonly session: TestSession
   readonly log: readonly LogLine[]
@@ -82,7 +84,8 @@ export async function startProxy({
 }: ProxySetup = {}): Promise<ProxyUnderTest> {
   const clock = fakeClock()
   const kit = createSessionKit(clock)
-  const rules = new RuleSet(clock)
+  const missed = { forMs: 0 }
+  const rules = new RuleSet(clock, () => missed.forMs)
   const upstream = await startUpstream(script)
   const log: LogLine[] = []
   const proxy = createOAuthProxy({
@@ -127,6 +130,7 @@ export async function startProxy({
     upstream,
     clock,
     rules,
+    missed,
     kit,
     session,
     log,

@@ -232,6 +232,28 @@ describe('streams', () => {
     await theirs.receives('still here')
   })
 
+  it('[G-6] end when nobody can tell any more which sessions were ended', async () => {
+    await startEvents()
+    const client = await send(proxy.bytes('GET /api/events'))
+    await client.receives('\r\n\r\n')
+    proxy.missed.forMs = 60_001
+    proxy.rules.checkStaleness()
+    await client.closed()
+    expect(client.received).not.toContain('\r\n0\r\n\r\n')
+    await expectApiLetGo()
+  })
+
+  it('[G-6] answer 503 store_unavailable when that happens before the API answers', async () => {
+    await start({ script: { onRequest: () => undefined } })
+    const client = await send(proxy.bytes('POST /api/x', ['Content-Length: 1'], 'x'))
+    await until('the request', () => proxy.upstream.requests.length === 1)
+    proxy.missed.forMs = 60_001
+    proxy.rules.checkStaleness()
+    const answer = await client.answer()
+    expect([answer.status, answer.json().code]).toEqual([503, 'store_unavailable'])
+    await expectApiLetGo()
+  })
+
   it('answer 401 session_ended when the session ends before the API answers', async () => {
     await start({ script: { onRequest: () => undefined } })
     const client = await send(proxy.bytes('POST /api/x', ['Content-Length: 1'], 'x'))

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Ledger } from '@token-handler/shared'
 import { fakeClock, type FakeClock } from '../support/clock.ts'
+import { describeDirectory } from './ledger-contract-directory.ts'
 import { describeLogins } from './ledger-contract-logins.ts'
 import {
   absoluteSeconds,
@@ -539,5 +540,6 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
     })
 
     describeLogins(() => ({ ledger, clock }))
+    describeDirectory(() => ({ ledger, clock }))
   })
 }

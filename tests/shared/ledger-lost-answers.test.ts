@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import type { Unknown } from '../../shared/src/ledger/ledger.ts'
+import { createMemoryDirectory } from '../../shared/src/ledger/memory-directory.ts'
 import type { SessionRecord } from '../../shared/src/ledger/protocol.ts'
 import { RuleSet } from '../../shared/src/ledger/rules.ts'
 import { createLedger, stepContext, type LedgerStore } from '../../shared/src/ledger/store.ts'
@@ -19,7 +20,7 @@ function lossyStore(clock: FakeClock): { store: LedgerStore; loseAnswers: (areLo
     },
     store: {
       kind: 'lossy',
-      rules,
+      ...createMemoryDirectory(rules, clock, () => sessions),
       async stepSession(sid, step) {
         const { answer, record } = step(sessions.get(sid), stepContext(clock.now(), 0, rules))
         if (record !== undefined) sessions.set(sid, record)

@@ -54,7 +54,7 @@ async function run(task: LedgerTask): Promise<TaskResult> {
   if (task.task === 'race') return race(task)
   if (task.task === 'watch') return watch(task)
   const deps = { clock: systemClock, logger: silentLogger, folder: '/' }
-  ledger = await openLedger({ ledger: task.ledger, session: task.session }, deps)
+  ledger = await openLedger(task.config, deps)
   return undefined
 }
 

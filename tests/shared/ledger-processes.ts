@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { Config, SessionIdentity } from '@token-handler/shared'
+import type { LedgerConfig, SessionIdentity } from '@token-handler/shared'
 
 interface Tasks {
-  open: Pick<Config, 'ledger' | 'session'>
+  open: { readonly config: LedgerConfig }
   race: { readonly identity: SessionIdentity; readonly until: number }
   watch: { readonly identity: SessionIdentity }
 }
@@ -35,7 +35,7 @@ const program = fileURLToPath(new URL('./ledger-process.ts', import.meta.url))
  * @param limits `fileBytes`: how large a file it may make, as if the disk were full then.
  */
 export async function startLedgerProcess(
-  config: Pick<Config, 'ledger' | 'session'>,
+  config: LedgerConfig,
   { fileBytes }: { fileBytes?: number } = {},
 ): Promise<LedgerProcess> {
   const limit = fileBytes === undefined ? '' : `ulimit -f ${Math.ceil(fileBytes / 512)};`
@@ -58,7 +58,7 @@ export async function startLedgerProcess(
     child.send(task)
     return done
   }
-  await perform({ task: 'open', ledger: config.ledger, session: config.session })
+  await perform({ task: 'open', config })
   return {
     race: (identity, until) => perform({ task: 'race', identity, until }) as Promise<RaceResult>,
     async watch(identity) {

@@ -110,7 +110,7 @@ describe('the sqlite ledger in trouble', () => {
     const wide = await openSqliteLedger({ path: file.path, clock: systemClock, logger: log.logger })
     others.push(wide)
     const racing = await beginSession(wide)
-    const small = await startLedgerProcess(sqliteConfig(file.path), { fileBytes: 150_000 })
+    const small = await startLedgerProcess(sqliteConfig(file.path), { fileBytes: 200_000 })
     const { committed, surprises } = await small.race(racing.identity, 10_000)
     await small.kill()
     expect(new Set(surprises)).toEqual(new Set(['unknown']))

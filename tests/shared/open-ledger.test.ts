@@ -24,8 +24,13 @@ describe('the configured ledger', () => {
 
   async function open(ledger: Config['ledger'], folder = '/nowhere') {
     const log = keptLog()
-    const { session } = sqliteConfig('')
-    return { log, ledger: await openLedger({ ledger, session }, { clock: systemClock, logger: log.logger, folder }) }
+    return {
+      log,
+      ledger: await openLedger(
+        { ...sqliteConfig('unused'), ledger },
+        { clock: systemClock, logger: log.logger, folder },
+      ),
+    }
   }
 
   it('is an SQLite file beside the configuration, unless another is asked for', async () => {

@@ -49,6 +49,7 @@ describe('sealed cookie values', () => {
           .encrypt(sealing.keyOf(purpose))
         expect(sealing.sealer.open(purpose, value)).toEqual({
           ok: true,
+          kid: sealing.kid,
           claims: { at: 'sealed by jose', exp: sealing.inSeconds(60) },
         })
       }

@@ -47,7 +47,12 @@ const access = (session: string, value: string): string => `${names.accessToken(
 describe("a session's cookie", () => {
   it('is found beside the sid that it carries', () => {
     const found = read([sidCookie(sid), access(sid, seal('access-token', sid))])
-    expect(found).toEqual({ ok: true, sid, claims: { exp: sealing.inSeconds(300), sid, at: `token of ${sid}` } })
+    expect(found).toEqual({
+      ok: true,
+      sid,
+      kid: sealing.kid,
+      claims: { exp: sealing.inSeconds(300), sid, at: `token of ${sid}` },
+    })
   })
 
   it('is found in chunks', () => {
@@ -59,7 +64,7 @@ describe("a session's cookie", () => {
     })
     const cookies = (lines ?? []).map((line) => line.slice(0, line.indexOf(';')))
     expect(cookies.length).toBeGreaterThan(1)
-    expect(read([sidCookie(sid), ...cookies])).toEqual({ ok: true, sid, claims })
+    expect(read([sidCookie(sid), ...cookies])).toEqual({ ok: true, sid, kid: sealing.kid, claims })
   })
 
   it('[A-23] is not there without a sid cookie, whatever else is', () => {

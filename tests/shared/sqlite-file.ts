@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { openLedger } from '@token-handler/shared'
+import { configSchema, type LedgerConfig } from '@token-handler/shared'
 
 /** A place for the file of one ledger. */
 export interface TemporaryFile {
@@ -21,9 +21,10 @@ export function temporaryFile(): TemporaryFile {
   }
 }
 
-export function sqliteConfig(path: string): Parameters<typeof openLedger>[0] {
+export function sqliteConfig(path: string): LedgerConfig {
   return {
-    ledger: { type: 'sqlite', file: path, on_ledger_loss: 'adopt' },
+    ledger: configSchema.shape.ledger.parse({ type: 'sqlite', file: path }),
+    authorization_server: { issuer: 'https://as.example.test', client_id: 'client' },
     session: { absolute_seconds: 43_200, idle_seconds: 3600, access_cookie_seconds: 900, access_token_seconds: 300 },
   }
 }

@@ -24,6 +24,8 @@ export interface TestSession {
 
 /** Seals access cookies with a real key ring, as the OAuth Agent does. */
 export interface SessionKit {
+  /** The key that seals. */
+  readonly kid: string
   readonly sealer: CookieSealer
   readonly names: CookieNames
   readonly settings: CookieSettings
@@ -47,6 +49,7 @@ export function createSessionKit(clock: Clock, overrides: Partial<CookieSettings
   const sealer = createCookieSealer(() => ring, clock)
   const names = cookieNames(settings)
   return {
+    kid: ring.kids[0] ?? '',
     sealer,
     names,
     settings,

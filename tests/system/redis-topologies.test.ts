@@ -1,7 +1,14 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
-import { openRedisLedger, systemClock, type Clock, type Ledger, type RedisLedgerOptions } from '@token-handler/shared'
+import {
+  configSchema,
+  openRedisLedger,
+  systemClock,
+  type Clock,
+  type Ledger,
+  type RedisLedgerOptions,
+} from '@token-handler/shared'
 import { makeCertificates, writeCertificates } from '../support/certificates.ts'
 import { fakeClock, type FakeClock } from '../support/clock.ts'
 import { keptLog, type KeptLog } from '../support/kept-log.ts'
@@ -10,6 +17,7 @@ import { startRelay, type Relay } from '../support/relay.ts'
 import { until } from '../support/until.ts'
 import { startLedgerProcess } from '../shared/ledger-processes.ts'
 import { beginSession, leaseSeconds } from '../shared/ledger-session.ts'
+import { sqliteConfig } from '../shared/sqlite-file.ts'
 
 describe('the redis ledger', () => {
   let time: FakeClock
@@ -198,13 +206,8 @@ describe('the redis ledger', () => {
     const { url } = await redis()
     const ledger = opened(await openRedisLedger({ url, keyPrefix: 'race', clock: systemClock, logger: log.logger }))
     const { identity } = await beginSession(ledger)
-    const session = {
-      absolute_seconds: 43_200,
-      idle_seconds: 3600,
-      access_cookie_seconds: 900,
-      access_token_seconds: 300,
-    }
-    const config = { ledger: { type: 'redis', url, key_prefix: 'race', on_ledger_loss: 'adopt' }, session } as const
+    const ledgerConfig = configSchema.shape.ledger.parse({ type: 'redis', url, key_prefix: 'race' })
+    const config = { ...sqliteConfig('unused'), ledger: ledgerConfig }
     const processes = await Promise.all([1, 2, 3].map(() => startLedgerProcess(config)))
     const results = await Promise.all(processes.map((each) => each.race(identity, last)))
     await Promise.all(processes.map((each) => each.kill()))

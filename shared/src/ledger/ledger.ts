@@ -1,4 +1,6 @@
 import type { SessionIdentity } from '../session-cookies.ts'
+import type { SessionDirectory } from './directory.ts'
+import type { Rule, StalePolicy } from './rules.ts'
 
 /**
  * The shared record of every session: what makes refresh safe with one-time refresh tokens, and sessions revocable. It
@@ -64,8 +66,27 @@ export interface Ledger {
   /** Keeps the sealed outcome of a login for {@link loginRepeatSeconds}; `undefined` marks it as used without one. */
   settleLogin(id: string, outcome: string | undefined): Promise<void>
 
+  /**
+   * Claims the id of a logout token. Ids are forgotten after {@link loginMemorySeconds}: the caller refuses tokens that
+   * are older.
+   */
+  claimLogoutToken(id: string): Promise<Unknown | LogoutTokenClaim>
+
+  /** From now on the logout token was used. */
+  settleLogoutToken(id: string): Promise<Unknown | { readonly state: 'settled' }>
+
+  /**
+   * Ends all sessions that a rule is about, on every replica. If the store cannot be asked, this process heeds the rule
+   * nevertheless, and the caller tries again.
+   * @param build Given the store's time.
+   */
+  addRule(build: (now: number) => Rule): Promise<Unknown | { readonly state: 'added'; readonly rule: Rule }>
+
   /** The rules in force, held in memory by this process. */
   readonly rules: Rules
+
+  /** Who is logged in, and which processes there are: for operators, off the path of requests. */
+  readonly directory: SessionDirectory
 
   close(): Promise<void>
 }
@@ -155,6 +176,7 @@ export type EndReason =
   | 'replaced'
   | 'revoked'
   | 'login_failed'
+  | 'backchannel_logout'
 
 export interface Commit {
   readonly sid: string
@@ -164,6 +186,8 @@ export interface Commit {
   readonly lease: string
   /** The cookies of `generation` + 1, sealed under the key that the cookie of `generation` holds. */
   readonly blob: string
+  /** The key that sealed those cookies. */
+  readonly kid?: string | undefined
   readonly identity: SessionIdentity
   readonly absoluteDeadline: number
   readonly idleSeconds: number
@@ -198,15 +222,34 @@ export type LoginClaim =
   | { readonly state: 'settled'; readonly outcome: string }
   | { readonly state: 'used' }
 
+export type LogoutTokenClaim =
+  /** `claimedAt`: when it was claimed first, milliseconds on the ledger's clock. */
+  { readonly state: 'claimed'; readonly claimedAt: number } | { readonly state: 'used' }
+
 /** "Sessions of X that started before T are over", held in memory on every replica. */
 export interface Rules {
   /** The reason why a session is over, or `undefined`. Costs a few map look-ups; called on every proxied request. */
   endOf(session: SessionIdentity): EndReason | undefined
-  /** Calls back for every new rule; the answer stops it. */
-  onRule(listener: (isOver: (session: SessionIdentity) => boolean) => void): () => void
+  /** Calls back for every new rule, and when the rules become too old to serve by; the answer stops it. */
+  onRule(listener: RuleListener): () => void
   /**
    * Milliseconds since this process surely knew every rule, on the ledger's clock. 0 where rules cannot be missed;
-   * `Infinity` until they were loaded for the first time. Who serves requests fails closed past a limit.
+   * `Infinity` until they were loaded for the first time.
    */
   staleForMs(): number
+  /**
+   * Whether rules may have been missed for longer than the policy allows: then no session may be taken for live. Without
+   * `fail_closed` that is so only until they were loaded for the first time.
+   */
+  areStale(): boolean
+  /** What this process does past {@link staleAfterMs}. */
+  readonly stalePolicy: StalePolicy
+  /** Milliseconds. */
+  readonly staleAfterMs: number
 }
+
+/**
+ * @param isOver Whether a session is over now.
+ * @param cause `rule`: somebody ended sessions. `stale`: nobody knows which sessions were ended, so all are taken for over.
+ */
+export type RuleListener = (isOver: (session: SessionIdentity) => boolean, cause: 'rule' | 'stale') => void

@@ -1,24 +1,25 @@
 import type { Clock } from '../clock.ts'
 import { loginMemorySeconds, type Ledger } from './ledger.ts'
 import type { LoginRecord, SessionRecord } from './protocol.ts'
-import { RuleSet } from './rules.ts'
+import { createMemoryDirectory } from './memory-directory.ts'
+import { RuleSet, type RuleSettings } from './rules.ts'
 import { createLedger, stepContext, type LedgerStore } from './store.ts'
 
 /**
  * The ledger of one process, for tests and trials: a restart forgets everything. It takes the same steps as the stores
  * that last, so what holds here holds there.
  */
-export function createMemoryLedger(clock: Clock): Ledger {
-  return createLedger(createMemoryStore(clock))
+export function createMemoryLedger(clock: Clock, settings?: RuleSettings): Ledger {
+  return createLedger(createMemoryStore(clock, settings))
 }
 
 /** How often rules are looked through for expired ones. */
 const sweepMs = 60_000
 
-function createMemoryStore(clock: Clock): LedgerStore {
+function createMemoryStore(clock: Clock, settings: RuleSettings | undefined): LedgerStore {
   const sessions = new Map<string, SessionRecord>()
   const logins = new Map<string, LoginRecord>()
-  const rules = new RuleSet(clock)
+  const rules = new RuleSet(clock, undefined, settings)
   const incarnationAt = clock.now()
   let rulesSweptAt = incarnationAt
 
@@ -41,7 +42,7 @@ function createMemoryStore(clock: Clock): LedgerStore {
 
   return {
     kind: 'memory',
-    rules,
+    ...createMemoryDirectory(rules, clock, () => sessions),
     async stepSession(sid, step) {
       const now = clock.now()
       const { answer, record, rule } = step(sessions.get(sid), stepContext(now, incarnationAt, rules))

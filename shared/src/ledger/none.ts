@@ -1,15 +1,16 @@
 import type { Clock } from '../clock.ts'
 import { loginMemorySeconds, type Ledger } from './ledger.ts'
 import type { LoginRecord, SessionRecord } from './protocol.ts'
-import { RuleSet } from './rules.ts'
+import { createMemoryDirectory } from './memory-directory.ts'
+import { RuleSet, type RuleSettings } from './rules.ts'
 import { createLedger, type LedgerStore } from './store.ts'
 
 /**
  * No ledger: what a session is, its cookies say. This process remembers only calls that are under way and what they gave
  * a moment ago, so that requests which arrive together share one refresh. {@link promisesWithoutLedger} tells the price.
  */
-export function createNoLedger(clock: Clock): Ledger {
-  return createLedger(createForgetfulStore(clock))
+export function createNoLedger(clock: Clock, settings?: RuleSettings): Ledger {
+  return createLedger(createForgetfulStore(clock, settings))
 }
 
 /** What does not hold with `ledger: {type: none}`, for the log at start and docs/sessions.md. */
@@ -25,11 +26,15 @@ export const promisesWithoutLedger: readonly string[] = [
 /** Longer than any lease, and than the time within which a generation is handed out again. */
 const memoryMs = 180_000
 
-function createForgetfulStore(clock: Clock): LedgerStore {
+function createForgetfulStore(clock: Clock, settings: RuleSettings | undefined): LedgerStore {
   // In the order of their last change, which is the order in which they are forgotten.
   const sessions = new Map<string, { readonly record: SessionRecord; readonly changedAt: number }>()
   const logins = new Map<string, LoginRecord>()
-  const rules = new RuleSet(clock)
+  const rules = new RuleSet(clock, undefined, settings)
+
+  function* recorded(): Iterable<readonly [string, SessionRecord]> {
+    for (const [sid, { record }] of sessions) yield [sid, record]
+  }
 
   function forgetOld(now: number): void {
     for (const [sid, { changedAt }] of sessions) {
@@ -45,7 +50,7 @@ function createForgetfulStore(clock: Clock): LedgerStore {
 
   return {
     kind: 'none',
-    rules,
+    ...createMemoryDirectory(rules, clock, recorded),
     async stepSession(sid, step) {
       const now = clock.now()
       forgetOld(now)

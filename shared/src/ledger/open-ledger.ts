@@ -6,8 +6,14 @@ import type { Ledger } from './ledger.ts'
 import { createMemoryLedger } from './memory.ts'
 import { createNoLedger, promisesWithoutLedger } from './none.ts'
 import { openRedisLedger } from './redis.ts'
-import type { Rule } from './rules.ts'
+import { identityHash } from '../session-cookies.ts'
+import type { Rule, RuleSettings } from './rules.ts'
 import { openSqliteLedger } from './sqlite.ts'
+
+/** What of the configuration decides over the ledger. */
+export type LedgerConfig = Pick<Config, 'ledger' | 'session'> & {
+  readonly authorization_server: Pick<Config['authorization_server'], 'issuer' | 'client_id'>
+}
 
 export interface OpenLedgerDeps {
   readonly clock: Clock
@@ -27,10 +33,16 @@ export class LedgerOpenError extends Error {
  * @throws LedgerOpenError
  */
 export async function openLedger(
-  { ledger, session }: Pick<Config, 'ledger' | 'session'>,
+  { ledger, session, authorization_server: server }: LedgerConfig,
   { clock, logger, folder }: OpenLedgerDeps,
 ): Promise<Ledger> {
   for (const promise of ledgerWarnings(ledger)) logger.warn({ event: 'ledger_warning', ledger: ledger.type }, promise)
+  const rules: RuleSettings = {
+    clientHash: identityHash(server.issuer, server.client_id),
+    ...('on_stale_rules' in ledger
+      ? { stalePolicy: ledger.on_stale_rules, staleAfterMs: ledger.stale_rules_seconds * 1000 }
+      : {}),
+  }
   const lossRule = (incarnationAt: number): Rule => ({
     key: 'all',
     before: incarnationAt,
@@ -40,7 +52,7 @@ export async function openLedger(
   try {
     if (ledger.type === 'sqlite') {
       const ending = ledger.on_ledger_loss === 'end_all' ? lossRule : undefined
-      return await openSqliteLedger({ path: resolve(folder, ledger.file), clock, logger, lossRule: ending })
+      return await openSqliteLedger({ path: resolve(folder, ledger.file), clock, logger, lossRule: ending, rules })
     }
     if (ledger.type === 'redis') {
       return await openRedisLedger({
@@ -50,13 +62,14 @@ export async function openLedger(
         clock,
         logger,
         lossRule: ledger.on_ledger_loss === 'end_all' ? lossRule : undefined,
+        rules,
       })
     }
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new LedgerOpenError(`The ${ledger.type} ledger cannot be opened: ${reason}`, { cause })
   }
-  return ledger.type === 'memory' ? createMemoryLedger(clock) : createNoLedger(clock)
+  return ledger.type === 'memory' ? createMemoryLedger(clock, rules) : createNoLedger(clock, rules)
 }
 
 /** What the operator is told at start: promises that the configured ledger does not keep. */

@@ -11,6 +11,7 @@ import {
   type EndReason,
   type Judgement,
   type LoginClaim,
+  type LogoutTokenClaim,
   type SessionEnd,
   type ShownGeneration,
   type Successors,
@@ -42,6 +43,17 @@ export interface SessionRecord {
   /** The store lost this session and took the cookie's word for it (row 15). */
   readonly adopted: boolean
   readonly ended?: EndReason | undefined
+  /** Absent until the login is completed, and in records of a release before this one until they are shown again. */
+  readonly owner?: SessionOwner | undefined
+}
+
+/** Whose session it is, by the hashes that rules go by; see `identityHash`. */
+export interface SessionOwner {
+  readonly subject: string
+  readonly asSession?: string | undefined
+  readonly client?: string | undefined
+  /** The key that sealed the newest cookies. */
+  readonly kid?: string | undefined
 }
 
 /** What the step knows besides the record. */
@@ -56,6 +68,8 @@ export interface StepContext {
   readonly isForgetful?: boolean
   /** The rules that this process holds. */
   readonly endOf: (session: SessionIdentity) => EndReason | undefined
+  /** Hash of the client that this process works for. */
+  readonly clientHash?: string | undefined
 }
 
 /** The outcome of one step. A store writes `rule` before `record`, and both before it answers. */
@@ -94,7 +108,25 @@ export function completeSession(
   context: StepContext,
 ): Step<Ended | Absent | { readonly state: 'live' }> {
   if (record === undefined) return { answer: { state: 'absent' } }
-  return deadlineStep(record, identity, context) ?? { answer: { state: 'live' } }
+  const owned = withOwner(record, identity, context)
+  return deadlineStep(owned, identity, context) ?? { answer: { state: 'live' }, record: owned }
+}
+
+/** A record of an earlier release learns whose session it is when it is shown. */
+function withOwner(record: SessionRecord, identity: SessionIdentity, context: StepContext): SessionRecord {
+  return record.owner === undefined ? { ...record, owner: ownerOf(identity, context) } : record
+}
+
+function ownerOf(
+  { subjectHash, asSessionHash, kid }: SessionIdentity,
+  { clientHash }: Pick<StepContext, 'clientHash'>,
+): SessionOwner {
+  return {
+    subject: subjectHash,
+    ...(asSessionHash === undefined ? {} : { asSession: asSessionHash }),
+    ...(clientHash === undefined ? {} : { client: clientHash }),
+    ...(kid === undefined ? {} : { kid }),
+  }
 }
 
 /** Rows 2, 3, 7 and 9 to 15. `newLease` is used when a lease is granted. */
@@ -112,6 +144,7 @@ export function showGeneration(
   }
   const over = deadlineStep(record, shown.identity, context)
   if (over !== undefined) return over
+  record = withOwner(record, shown.identity, context)
   if (shown.isActivity && now - record.activeAt > activityStepMs) record = { ...record, activeAt: now }
   if (shown.generation < record.generation) {
     // Who only looks is given nothing, so nothing is on its way to a browser.
@@ -163,6 +196,7 @@ export function commitGeneration(
       parked: [...record.parked, { generation: next, blob: commit.blob }].slice(-maxParked),
       givenAt: context.now,
       adopted: known === undefined || (record.adopted && record.lease?.id !== commit.lease),
+      owner: ownerOf({ ...commit.identity, kid: commit.kid ?? commit.identity.kid }, context),
     },
   }
 }
@@ -225,6 +259,21 @@ export interface LoginRecord {
   readonly claimedAt: number
   readonly outcome?: string | undefined
   readonly settledAt?: number | undefined
+}
+
+/**
+ * Claims the id of a logout token (OpenID Connect Back-Channel Logout 1.0 section 2.6): once it is settled, it was used.
+ * Until then every claim gets the instant of the first one, so that a repetition ends no session that began later.
+ */
+export function claimLogoutToken(
+  record: LoginRecord | undefined,
+  now: number,
+): { readonly answer: LogoutTokenClaim; readonly record?: LoginRecord } {
+  if (record === undefined || now - record.claimedAt >= loginMemorySeconds * 1000) {
+    return { answer: { state: 'claimed', claimedAt: now }, record: { claimedAt: now } }
+  }
+  if (record.settledAt !== undefined) return { answer: { state: 'used' } }
+  return { answer: { state: 'claimed', claimedAt: record.claimedAt } }
 }
 
 /** While a login is claimed this long without an outcome, its claimant is taken for dead. */

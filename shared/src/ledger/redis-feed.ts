@@ -5,7 +5,7 @@ import type { Logger } from '../logger.ts'
 import type { Reachability } from './reachability.ts'
 import { RedisFailure, type RedisConnection } from './redis-connection.ts'
 import { heartbeatScript, renewScript, ruleScript, stateScript, sweepScript, type RedisKeys } from './redis-scripts.ts'
-import { RuleSet, type Rule, type RuleKey } from './rules.ts'
+import { RuleSet, type Rule, type RuleKey, type RuleSettings } from './rules.ts'
 
 /**
  * Keeps one process in step with the server: which incarnation it is, what time it has, and every rule. A server that
@@ -21,6 +21,8 @@ export interface RedisFeed {
   observe(serverMs: unknown, incarnation: unknown): number
   /** The connection is down, or another server answers. */
   distrust(): void
+  /** How far the feed was followed. */
+  position(): string
   /** This process wrote, and the server says for the how manieth time. */
   wrote(writes: number): void
   /** Loads state and rules; requests made meanwhile share one run. @throws RedisFailure */
@@ -47,6 +49,7 @@ export interface RedisFeedOptions {
   readonly reachability: Reachability
   readonly lossRule: ((incarnationAt: number) => Rule) | undefined
   readonly ledgerTime: (serverMs: number) => number
+  readonly ruleSettings: RuleSettings | undefined
 }
 
 const heartbeatMs = 1000
@@ -57,7 +60,7 @@ const longestSilenceMs = 4000
 const pauseMs = 50
 
 export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
-  const { keys, writer, connection, waiting, clock, logger, reachability, lossRule, ledgerTime } = options
+  const { keys, writer, connection, waiting, clock, logger, reachability, lossRule, ledgerTime, ruleSettings } = options
   /** Server time less monotonic time. */
   let offsetMs: number | undefined
   const serverNow = (): number => (offsetMs === undefined ? clock.now() : offsetMs + clock.monotonic())
@@ -65,8 +68,10 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
 
   /** Server time of the last sign that no rule was missed. */
   let beatAt = -Infinity
-  const rules = new RuleSet({ now, monotonic: () => clock.monotonic() }, () =>
-    Math.max(0, Math.floor(serverNow() - beatAt)),
+  const rules = new RuleSet(
+    { now, monotonic: () => clock.monotonic() },
+    () => Math.max(0, Math.floor(serverNow() - beatAt)),
+    ruleSettings,
   )
   let incarnation: Incarnation | undefined
   /** What this process knew last, however long ago: the measure for a server that is behind. */
@@ -158,7 +163,7 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
     do {
       const reply = await connection.command(['HSCAN', keys.rules, cursor, 'COUNT', '1000'])
       const [next, fields] = reply as [string, string[]]
-      for (let at = 0; at + 1 < fields.length; at += 2) rules.add(parseRule(fields[at]!, fields[at + 1]!))
+      rules.addAll(pairs(fields).map(([key, text]) => parseRule(key, text)))
       cursor = next
     } while (cursor !== '0')
   }
@@ -203,6 +208,7 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
   }
 
   async function beat(): Promise<void> {
+    rules.checkStaleness()
     try {
       const reply = await connection.script(heartbeatScript, [keys.meta, keys.feed, writer], [])
       const [serverMs, id] = reply as [string, string | null]
@@ -220,9 +226,12 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
 
   async function sweep(): Promise<void> {
     rules.forgetExpired()
-    await connection.script(sweepScript, [keys.rules, keys.ruleExpiry], []).catch(() => {
-      // The next sweep finds the same.
-    })
+    const sweeps = [
+      connection.script(sweepScript, [keys.rules, keys.ruleExpiry], []),
+      connection.command(['ZREMRANGEBYSCORE', keys.sessions, '-inf', `(${now()}`]),
+    ]
+    // The next sweep finds the same.
+    await Promise.allSettled(sweeps)
   }
 
   const timers: NodeJS.Timeout[] = []
@@ -234,6 +243,7 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
     now,
     observe,
     distrust,
+    position: () => known?.lastId ?? '',
     wrote(count) {
       writes = Math.max(writes, count)
     },

@@ -17,6 +17,12 @@ export interface RedisKeys {
   writer(process: string): string
   session(sid: string): string
   login(id: string): string
+  /** Sorted set: sids by the end of their records. */
+  readonly sessions: string
+  /** The same for one subject. */
+  subject(subjectHash: string): string
+  /** Hash: id of a process → "time text", what it tells of itself. */
+  readonly replicas: string
 }
 
 export function redisKeys(prefix: string): RedisKeys {
@@ -29,6 +35,9 @@ export function redisKeys(prefix: string): RedisKeys {
     writer: (process) => `${tag}:writer:${process}`,
     session: (sid) => `${tag}:session:${sid}`,
     login: (id) => `${tag}:login:${id}`,
+    sessions: `${tag}:sessions`,
+    subject: (subjectHash) => `${tag}:subject:${subjectHash}`,
+    replicas: `${tag}:replicas`,
   }
 }
 
@@ -77,18 +86,24 @@ end
 `
 
 /**
- * Compare and set. KEYS record, meta, writer, rules, rule expiry, feed. ARGV incarnation, old record (empty for none), new record
- * (empty leaves it), its life in ms, and for a rule key, before, expires_at, reason.
+ * Compare and set. KEYS record, meta, writer, rules, rule expiry, feed, sessions, subject. ARGV incarnation, old record (empty
+ * for none), new record (empty leaves it), its life in ms; for a rule key, before, expires_at, reason (empty for none); and
+ * for a record that is to be found by its subject its sid, its end and the ledger's time.
  * Answers how often this process has written, or 0: the record is another, -1: the incarnation is another.
  */
 export const writeScript: RedisScript = redisScript(`${addRule}
 if redis.call('HGET', KEYS[2], 'incarnation') ~= ARGV[1] then return -1 end
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[2] then return 0 end
-if ARGV[5] then
+if ARGV[5] and ARGV[5] ~= '' then
   local keys = { meta = KEYS[2], rules = KEYS[4], expiry = KEYS[5], feed = KEYS[6] }
   addRule(keys, ARGV[5], ARGV[6], ARGV[7], ARGV[8])
 end
 if ARGV[3] ~= '' then redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) end
+if ARGV[9] then
+  redis.call('ZREMRANGEBYSCORE', KEYS[8], '-inf', '(' .. ARGV[11])
+  for _, index in ipairs({ KEYS[7], KEYS[8] }) do redis.call('ZADD', index, ARGV[10], ARGV[9]) end
+  if redis.call('PTTL', KEYS[8]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[8], ARGV[4]) end
+end
 return redis.call('INCR', KEYS[3])
 `)
 
@@ -112,6 +127,22 @@ if meta[1] and (age >= 900 or age < 0) then
 end
 redis.call('PEXPIRE', KEYS[3], ${writerMs})
 return { now, meta[1] }
+`)
+
+/** KEYS replicas. ARGV id, text, and after how many ms of silence a process is forgotten. */
+export const replicaScript: RedisScript = redisScript(`${now}
+redis.call('HSET', KEYS[1], ARGV[1], now .. ' ' .. ARGV[2])
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  local heard = tonumber(string.match(all[i + 1], '^%d+'))
+  if heard < tonumber(now) - tonumber(ARGV[3]) then redis.call('HDEL', KEYS[1], all[i]) end
+end
+return 1
+`)
+
+/** KEYS replicas. Answers time and what the processes told. */
+export const replicasScript: RedisScript = redisScript(`${now}
+return { now, redis.call('HGETALL', KEYS[1]) }
 `)
 
 /** KEYS rules, rule expiry. Forgets some expired rules. */

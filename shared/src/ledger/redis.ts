@@ -7,8 +7,9 @@ import { loginMemorySeconds, type Ledger, type Unknown } from './ledger.ts'
 import { logUnreadable, trackReachability } from './reachability.ts'
 import { connectRedis, RedisFailure, type RedisConnection } from './redis-connection.ts'
 import { createRedisFeed, type Incarnation } from './redis-feed.ts'
+import { createRedisDirectory } from './redis-directory.ts'
 import { readScript, redisKeys, ruleScript, stateScript, writeScript } from './redis-scripts.ts'
-import type { Rule } from './rules.ts'
+import type { Rule, RuleSettings } from './rules.ts'
 import { createLedger, type LedgerStore } from './store.ts'
 import { readLogin, readSession, UnreadableRecordError, writeLogin, writeSession } from './stored-record.ts'
 import { takeTurns } from './turns.ts'
@@ -24,6 +25,7 @@ export interface RedisLedgerOptions {
   readonly logger: Logger
   /** Written when the server comes up empty or behind: ends what may have been lost, if it shall end. */
   readonly lossRule?: ((incarnationAt: number) => Rule) | undefined
+  readonly rules?: RuleSettings | undefined
   /** The ledger's time at the server's, milliseconds: the same, unless a test stages it. */
   readonly ledgerTime?: (serverMs: number) => number
 }
@@ -47,7 +49,16 @@ export async function openRedisLedger(options: RedisLedgerOptions): Promise<Ledg
 }
 
 async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore> {
-  const { url, keyPrefix, caFile, clock, logger, lossRule, ledgerTime = (serverMs) => serverMs } = options
+  const {
+    url,
+    keyPrefix,
+    caFile,
+    clock,
+    logger,
+    lossRule,
+    rules: ruleSettings,
+    ledgerTime = (serverMs) => serverMs,
+  } = options
   const endpoint = { url, ca: caFile === undefined ? undefined : readFileSync(caFile, 'utf8') }
   const keys = redisKeys(keyPrefix)
   const writer = keys.writer(randomBytes(12).toString('base64url'))
@@ -68,7 +79,18 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
   // Waiting for a replica stops a connection, and only the one that wrote may wait.
   const rulesConnection = connectRedis(endpoint)
   const waiting = connectRedis(endpoint, { isBlocking: true })
-  const feed = createRedisFeed({ keys, writer, connection, waiting, clock, logger, reachability, lossRule, ledgerTime })
+  const feed = createRedisFeed({
+    keys,
+    writer,
+    connection,
+    waiting,
+    clock,
+    logger,
+    reachability,
+    lossRule,
+    ledgerTime,
+    ruleSettings,
+  })
   const { rules } = feed
 
   async function attempt<T>(work: () => Promise<T | Unknown>): Promise<T | Unknown> {
@@ -97,7 +119,8 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
       const taken = step(old, now, incarnation)
       if (taken.text === undefined && taken.rule === undefined) return taken.answer
       const args = [incarnation.id, old ?? '', taken.text ?? '', String(Math.max(1, taken.expiresAt - now))]
-      const written = await write(key, args, taken.rule)
+      const indexed = taken.indexed && { ...taken.indexed, expiresAt: taken.expiresAt, now }
+      const written = await write(key, args, taken.rule, indexed)
       if (written > 0) {
         feed.wrote(written)
         reachability.succeeded(now)
@@ -113,10 +136,19 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
     throw new RedisFailure('contention')
   }
 
-  async function write(key: string, args: readonly string[], rule: Rule | undefined): Promise<number> {
-    const all = [key, keys.meta, writer, keys.rules, keys.ruleExpiry, keys.feed]
-    if (rule === undefined) return Number(await connection.script(writeScript, all, args))
-    return Number(await replicated(rulesConnection.script(writeScript, all, [...args, ...ruleArguments(rule)])))
+  async function write(
+    key: string,
+    args: readonly string[],
+    rule: Rule | undefined,
+    indexed: (Indexed & { readonly expiresAt: number; readonly now: number }) | undefined,
+  ): Promise<number> {
+    const subject = indexed === undefined ? keys.sessions : keys.subject(indexed.subject)
+    const all = [key, keys.meta, writer, keys.rules, keys.ruleExpiry, keys.feed, keys.sessions, subject]
+    const ruleArgs = rule === undefined ? ['', '', '', ''] : ruleArguments(rule)
+    const indexArgs = indexed === undefined ? [] : [indexed.sid, String(indexed.expiresAt), String(indexed.now)]
+    const allArgs = [...args, ...ruleArgs, ...indexArgs]
+    if (rule === undefined) return Number(await connection.script(writeScript, all, allArgs))
+    return Number(await replicated(rulesConnection.script(writeScript, all, allArgs)))
   }
 
   /** A rule should not be lost with the one server that has it. */
@@ -167,12 +199,15 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
   return {
     kind: 'redis',
     rules,
+    position: () => feed.position(),
+    ...createRedisDirectory({ keys, connection, feed, ledgerTime, attempt }),
 
     stepSession: (sid, step) =>
       inTurn(sid, () =>
         attempt(() =>
           compareAndSet(keys.session(sid), (text, now, { id, at }) => {
-            const { answer, record, rule } = step(text === undefined ? undefined : readSession(text, id), {
+            const known = text === undefined ? undefined : readSession(text, id)
+            const { answer, record, rule } = step(known, {
               now,
               incarnationAt: at,
               // Until something was written again, nobody knows since when it can be.
@@ -184,11 +219,16 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
               rule,
               text: record === undefined ? undefined : writeSession(record, id),
               expiresAt: (record?.absoluteAt ?? 0) + marginMs,
+              indexed:
+                record?.owner === undefined || known?.owner !== undefined
+                  ? undefined
+                  : { sid, subject: record.owner.subject },
             }
           }),
         ),
       ),
 
+    // What the index holds of it is of no record, and forgotten in time.
     async deleteSession(sid) {
       await attempt(() => connection.command(['DEL', keys.session(sid)]))
     },
@@ -232,6 +272,13 @@ interface Taken<Answer> {
   readonly text: string | undefined
   readonly expiresAt: number
   readonly rule?: Rule | undefined
+  /** The record is to be found by its subject from now on. */
+  readonly indexed?: Indexed | undefined
+}
+
+interface Indexed {
+  readonly sid: string
+  readonly subject: string
 }
 
 function ruleArguments({ key, before, expiresAt, reason }: Rule): string[] {

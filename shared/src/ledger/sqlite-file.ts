@@ -4,6 +4,12 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 
 /** Tables of this release. A later one may add to them; this one refuses a file that says it cannot read it. */
 const schemaVersion = 1
+
+/** An index over what the records hold, so that a process of the release before this one keeps it right, too. */
+function subjectOf(column: string): string {
+  return `CASE WHEN json_valid(${column}) THEN ${column} ->> '$.record.owner.subject' END`
+}
+
 const schema = `
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS session (sid TEXT PRIMARY KEY, record TEXT NOT NULL, expires_at INTEGER NOT NULL) STRICT;
@@ -18,6 +24,8 @@ const schema = `
     expires_at INTEGER NOT NULL
   ) STRICT;
   CREATE INDEX IF NOT EXISTS rule_expiry ON rule (expires_at);
+  CREATE INDEX IF NOT EXISTS session_subject ON session (${subjectOf('record')});
+  CREATE TABLE IF NOT EXISTS replica (id TEXT PRIMARY KEY, about TEXT NOT NULL, heard_at INTEGER NOT NULL) STRICT;
 `
 
 /** The file was made by a release whose tables this one cannot read. */
@@ -41,9 +49,14 @@ export interface Statements {
   readonly deleteSession: StatementSync
   readonly readLogin: StatementSync
   readonly writeLogin: StatementSync
+  readonly readSubject: StatementSync
+  readonly readSessionsAfter: StatementSync
   readonly writeRule: StatementSync
   readonly readRules: StatementSync
   readonly dataVersion: StatementSync
+  readonly writeReplica: StatementSync
+  readonly readReplicas: StatementSync
+  readonly deleteReplicas: StatementSync
   /** Changes something that nobody reads. */
   readonly writeProbe: StatementSync
 }
@@ -133,6 +146,12 @@ function prepare(database: DatabaseSync): Statements {
       `INSERT INTO login VALUES (?, ?, ?)
        ON CONFLICT DO UPDATE SET record = excluded.record, expires_at = excluded.expires_at`,
     ),
+    readSubject: database.prepare(
+      `SELECT sid, record FROM session WHERE ${subjectOf('record')} = ? ORDER BY expires_at DESC LIMIT ?`,
+    ),
+    readSessionsAfter: database.prepare(
+      'SELECT rowid, sid, record FROM session WHERE rowid > ? ORDER BY rowid LIMIT ?',
+    ),
     // Replaced rather than updated: the new sequence number is what other processes find it by.
     writeRule: database.prepare(
       `INSERT OR REPLACE INTO rule (key, before, reason, expires_at)
@@ -141,6 +160,11 @@ function prepare(database: DatabaseSync): Statements {
     ),
     readRules: database.prepare('SELECT seq, key, before, reason, expires_at FROM rule WHERE seq > ? ORDER BY seq'),
     dataVersion: database.prepare('PRAGMA data_version'),
+    writeReplica: database.prepare(
+      'INSERT INTO replica VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET about = excluded.about, heard_at = excluded.heard_at',
+    ),
+    readReplicas: database.prepare('SELECT id, about, heard_at FROM replica ORDER BY id'),
+    deleteReplicas: database.prepare('DELETE FROM replica WHERE heard_at < ?'),
     writeProbe: database.prepare("INSERT OR REPLACE INTO meta VALUES ('probed_at', ?)"),
   }
 }

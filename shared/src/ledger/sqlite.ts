@@ -1,10 +1,11 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
+import { maxListed, replicaMemoryMs, type FoundRecords } from './directory.ts'
 import { loginMemorySeconds, type Ledger, type Unknown } from './ledger.ts'
 import type { StepContext } from './protocol.ts'
 import { logUnreadable, trackReachability } from './reachability.ts'
-import { RuleSet, type Rule, type RuleKey } from './rules.ts'
+import { RuleSet, type Rule, type RuleKey, type RuleSettings } from './rules.ts'
 import { inodeOf, openSqliteFile, type SqliteFile } from './sqlite-file.ts'
 import { sqliteFault } from './sqlite-fault.ts'
 import { createLedger, type LedgerStore } from './store.ts'
@@ -17,6 +18,7 @@ export interface SqliteLedgerOptions {
   readonly logger: Logger
   /** Written into a file that is new: the rule that ends what may have been lost with the one before, if it shall end. */
   readonly lossRule?: ((incarnationAt: number) => Rule) | undefined
+  readonly rules?: RuleSettings | undefined
 }
 
 /** Rules of other processes are seen within this time. */
@@ -25,6 +27,8 @@ const pollMs = 25
 const probeMs = 100
 const sweepMs = 60_000
 const sweepRows = 500
+/** Sessions that are looked at in one turn of the event loop. */
+const visitRows = 500
 /** A file that is locked for longer counts as unreachable. */
 const busyMs = 1500
 /** At start there is time. */
@@ -40,11 +44,17 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
   return createLedger(await openSqliteStore(options))
 }
 
-async function openSqliteStore({ path, clock, logger, lossRule }: SqliteLedgerOptions): Promise<LedgerStore> {
+async function openSqliteStore({
+  path,
+  clock,
+  logger,
+  lossRule,
+  rules: settings,
+}: SqliteLedgerOptions): Promise<LedgerStore> {
   const reachability = trackReachability('sqlite', logger)
   let rulesKnownAt = clock.monotonic()
   let mayMissRules = false
-  const rules = new RuleSet(clock, () => (mayMissRules ? clock.monotonic() - rulesKnownAt : 0))
+  const rules = new RuleSet(clock, () => (mayMissRules ? clock.monotonic() - rulesKnownAt : 0), settings)
   let lastSeq = 0
   let dataVersion: unknown
   let isClosed = false
@@ -74,10 +84,9 @@ async function openSqliteStore({ path, clock, logger, lossRule }: SqliteLedgerOp
   function catchUp({ statements }: SqliteFile): void {
     const version = statements.dataVersion.get()?.['data_version']
     if (version === dataVersion) return
-    for (const row of statements.readRules.all(lastSeq)) {
-      rules.add(ruleOf(row))
-      lastSeq = Number(row['seq'])
-    }
+    const rows = statements.readRules.all(lastSeq)
+    rules.addAll(rows.map(ruleOf))
+    lastSeq = Number(rows.at(-1)?.['seq'] ?? lastSeq)
     dataVersion = version
   }
 
@@ -119,6 +128,11 @@ async function openSqliteStore({ path, clock, logger, lossRule }: SqliteLedgerOp
     endOf: (session) => rules.endOf(session),
   })
 
+  function found({ incarnation }: SqliteFile, rows: readonly Record<string, unknown>[]): FoundRecords {
+    const records = rows.map((row) => [String(row['sid']), readSession(String(row['record']), incarnation)] as const)
+    return { state: 'found', now: clock.now(), records }
+  }
+
   function poll(): void {
     try {
       catchUp(currentFile())
@@ -130,6 +144,7 @@ async function openSqliteStore({ path, clock, logger, lossRule }: SqliteLedgerOp
       mayMissRules = true
       if (fault !== 'busy') reachability.failed(fault, error)
     }
+    rules.checkStaleness()
   }
 
   /** Finds out when the file can be written to again, for steps that only read do not tell. */
@@ -217,6 +232,56 @@ async function openSqliteStore({ path, clock, logger, lossRule }: SqliteLedgerOp
       rules.add(rule)
       return written ?? { state: 'added' }
     },
+
+    position: () => String(lastSeq),
+
+    readSubject: (subjectHash) =>
+      attempt((open) => {
+        catchUp(open)
+        return found(open, open.statements.readSubject.all(subjectHash, maxListed))
+      }),
+
+    readSession: (sid) =>
+      attempt((open) => {
+        catchUp(open)
+        const row = open.statements.readSession.get(sid)
+        return found(open, row === undefined ? [] : [{ ...row, sid }])
+      }),
+
+    async visitSessions(visit) {
+      for (let after = 0; ;) {
+        const rows = await attempt((open) => {
+          const read = open.statements.readSessionsAfter.all(after, visitRows)
+          for (const [sid, record] of found(open, read).records) visit(sid, record, clock.now())
+          return read
+        })
+        if ('state' in rows) return { state: 'unknown' }
+        const last = rows.at(-1)
+        if (last === undefined) return { state: 'visited' }
+        after = Number(last['rowid'])
+        await nextTurn()
+      }
+    },
+
+    async putReplica(id, text) {
+      await attempt((open) =>
+        inTransaction(open, () => {
+          open.statements.writeReplica.run(id, text, clock.now())
+          open.statements.deleteReplicas.run(clock.now() - replicaMemoryMs)
+        }),
+      )
+    },
+
+    readReplicas: () =>
+      attempt((open) => ({
+        state: 'found',
+        now: clock.now(),
+        replicas: open.statements.readReplicas.all().map((row) => ({
+          id: String(row['id']),
+          text: String(row['about']),
+          heardAt: Number(row['heard_at']),
+        })),
+      })),
 
     async close() {
       clearInterval(polling)

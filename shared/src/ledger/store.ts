@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Ledger, Unknown } from './ledger.ts'
+import { createDirectory, type DirectoryStore } from './directory.ts'
 import {
   beginSession,
   claimLogin,
+  claimLogoutToken,
   commitGeneration,
   completeSession,
   endSession,
@@ -23,10 +25,8 @@ import type { Rule, RuleSet } from './rules.ts'
  * What a store has to do for a ledger: apply steps atomically, tell its own time, and carry rules to every replica. All
  * operations answer `{ state: 'unknown' }` when the store cannot be asked; none throws because of it.
  */
-export interface LedgerStore {
+export interface LedgerStore extends DirectoryStore {
   readonly kind: string
-  /** Fed by the store with every rule, its own and those of other replicas. */
-  readonly rules: RuleSet
   /**
    * Applies a step to a session's record atomically. The step may run more than once, and on the record of one sid only.
    * A rule is durable before the record is.
@@ -55,8 +55,11 @@ const maxGivingBack = 200
 
 /** The ledger over any store. */
 export function createLedger(store: LedgerStore): Ledger {
-  const { kind, rules, stepSession, stepLogin } = store
+  const { kind, rules, stepLogin } = store
   let givingBack = 0
+
+  const stepSession: LedgerStore['stepSession'] = (sid, step) =>
+    store.stepSession(sid, (record, context) => step(record, { ...context, clientHash: rules.clientHash }))
 
   /**
    * The answer may have got lost after the lease was written. Nobody was told of it, so the token is surely not sent
@@ -124,6 +127,22 @@ export function createLedger(store: LedgerStore): Ledger {
       return ended
     },
 
+    async addRule(build) {
+      let rule: Rule | undefined
+      const added = await store.addRule((now) => (rule = build(now)))
+      return added.state === 'unknown' || rule === undefined ? { state: 'unknown' } : { state: 'added', rule }
+    },
+
+    claimLogoutToken: (id) => stepLogin(logoutTokenKey(id), claimLogoutToken),
+
+    settleLogoutToken: (id) =>
+      stepLogin(logoutTokenKey(id), (record, now) => ({
+        answer: { state: 'settled' },
+        record: { claimedAt: record?.claimedAt ?? now, settledAt: now },
+      })),
+
+    directory: createDirectory(store),
+
     claimLogin: (id) => stepLogin(id, claimLogin),
 
     async settleLogin(id, outcome) {
@@ -135,6 +154,11 @@ export function createLedger(store: LedgerStore): Ledger {
 
     close: () => store.close(),
   }
+}
+
+/** No login's id, which are hashes in base64url, is like this. */
+function logoutTokenKey(id: string): string {
+  return `logout-token.${id}`
 }
 
 /** The context of a step, for stores. */

@@ -1,9 +1,20 @@
 import { z } from 'zod'
+import { seconds } from './values.ts'
 
 const onLedgerLoss = z
   .enum(['adopt', 'end_all'])
   .default('adopt')
   .describe('After the store lost its records: adopt goes on with what the cookies say, end_all ends every session.')
+
+const staleRules = {
+  on_stale_rules: z
+    .enum(['fail_closed', 'serve_until_token_expiry'])
+    .default('fail_closed')
+    .describe(
+      'When the ends of sessions may have been missed for too long: answer 503, or go on with each access token until it expires.',
+    ),
+  stale_rules_seconds: seconds(60, 5, 3600).describe('How long is too long.'),
+}
 
 export const ledger = z
   .discriminatedUnion('type', [
@@ -15,6 +26,7 @@ export const ledger = z
         .default('./token-handler.db')
         .describe('Path on a disk of this machine; made if absent, readable by its owner only.'),
       on_ledger_loss: onLedgerLoss,
+      ...staleRules,
     }),
     z.strictObject({
       type: z.literal('redis').describe('Redis 6 or newer, or Valkey, for any number of machines.'),
@@ -31,6 +43,7 @@ export const ledger = z
         .describe('All keys start with {key_prefix}: and so lie in one slot of a cluster.'),
       ca_file: z.string().min(1).optional().describe('PEM of the authority that signed the TLS certificate.'),
       on_ledger_loss: onLedgerLoss,
+      ...staleRules,
     }),
     z.strictObject({
       type: z.literal('memory').describe('One process, for tests and trials: a restart forgets everything.'),
