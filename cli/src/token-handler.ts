@@ -5,7 +5,9 @@ import { createOAuthProxy, hardenServer, serverOptions, type OAuthProxy } from '
 import {
   ConfigError,
   createCookieSealer,
+  measureLedger,
   openLedger,
+  Registry,
   systemClock,
   silentAuditLog,
   type AuditLog,
@@ -19,6 +21,7 @@ import type { KeyRingSource } from './key-ring-file.ts'
 import { addressOf, drain, listen } from './listener.ts'
 import { createPublicServer } from './public-server.ts'
 import { agentOptionsOf, proxyOptionsOf, trustedOriginsOf } from './service-options.ts'
+import { exposeState } from './service-metrics.ts'
 import { createSpaHandler } from './spa.ts'
 import { createSpaDevServer, type SpaDevServer } from './spa-dev-server.ts'
 
@@ -28,6 +31,8 @@ export interface TokenHandlerDeps {
   readonly configFile?: string
   readonly keys: KeyRingSource
   readonly logger: Logger
+  /** Where metrics are registered; one of its own unless given. */
+  readonly registry?: Registry
   /** Run one part alone; both unless given. */
   readonly only?: 'agent' | 'proxy' | undefined
   readonly clock?: Clock
@@ -45,6 +50,8 @@ export interface RunningTokenHandler {
   readonly server: Server
   readonly adminServer: Server | undefined
   readonly ledger: Ledger
+  /** Metrics of this Token Handler; the process's own are not in it. */
+  readonly registry: Registry
   readiness(): Readiness
   /** Stops listening, lets requests and calls to the authorization server finish, then closes everything. */
   close(): Promise<void>
@@ -52,18 +59,16 @@ export interface RunningTokenHandler {
 
 /** Composes agent, proxy and SPA on one public listener, as the configuration says, and starts to listen. */
 export async function startTokenHandler(deps: TokenHandlerDeps): Promise<RunningTokenHandler> {
-  const { config, configFile = '', keys, logger, only, clock = systemClock } = deps
-  const ledger = deps.ledger ?? (await openLedger(config, { clock, logger, folder: dirname(configFile) }))
+  const { config, configFile = '', keys, logger, only, clock = systemClock, registry = new Registry() } = deps
+  const opened = deps.ledger ?? (await openLedger(config, { clock, logger, folder: dirname(configFile) }))
+  const ledger = measureLedger(opened, registry, clock)
   const audit = deps.audit ?? silentAuditLog
-  const sealer = createCookieSealer(() => keys.current(), clock)
-  const agent =
-    only === 'proxy'
-      ? undefined
-      : createOAuthAgent({ options: agentOptionsOf(config), sealer, ledger, clock, logger, audit })
+  const sealer = createCookieSealer(() => keys.current(), clock, registry)
+  exposeState(registry, { rules: ledger.rules, keys: () => keys.current(), clock })
+  const common = { sealer, clock, logger, audit, registry }
+  const agent = only === 'proxy' ? undefined : createOAuthAgent({ ...common, options: agentOptionsOf(config), ledger })
   const proxy =
-    only === 'agent'
-      ? undefined
-      : createOAuthProxy({ options: proxyOptionsOf(config), sealer, rules: ledger.rules, clock, logger, audit })
+    only === 'agent' ? undefined : createOAuthProxy({ ...common, options: proxyOptionsOf(config), rules: ledger.rules })
   const devServer = configuredDevServer(config, logger)
   const spa = deps.spa ?? devServer?.handle ?? configuredSpa(config, configFile)
 
@@ -95,7 +100,8 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
       },
     }
   }
-  const adminServer = config.admin === undefined ? undefined : createAdminServer(readiness)
+  const adminServer =
+    config.admin === undefined ? undefined : createAdminServer({ readiness, metrics: () => registry.metrics(), logger })
   agent?.start()
   if (!server.listening) await listen(server, config.listen)
   if (adminServer !== undefined && config.admin !== undefined) await listen(adminServer, config.admin)
@@ -116,6 +122,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
     server,
     adminServer,
     ledger,
+    registry,
     readiness,
     async close() {
       stopping = true

@@ -1,15 +1,16 @@
 import cluster from 'node:cluster'
-import type { Logger } from '@token-handler/shared'
+import type { Logger, MetricsSnapshot } from '@token-handler/shared'
 import type { Readiness } from './admin.ts'
 import type { RunningTokenHandler } from './token-handler.ts'
 
 /** What the primary tells a worker. */
-export type Order = 'reload' | 'stop'
+export type Order = 'reload' | 'stop' | 'metrics'
 
 /** What a worker tells the primary. */
 export type Report =
   | { readonly report: 'started'; readonly address: string }
   | { readonly report: 'readiness'; readonly readiness: Readiness }
+  | { readonly report: 'metrics'; readonly metrics: MetricsSnapshot }
 
 /** So often a worker tells how it is. */
 const reportMs = 250
@@ -41,6 +42,11 @@ export function reportToPrimary(running: RunningTokenHandler, address: string): 
   report()
   tell({ report: 'started', address })
   setInterval(report, reportMs).unref()
+}
+
+/** Tells the primary what this worker counted. */
+export async function reportMetrics({ registry }: RunningTokenHandler): Promise<void> {
+  tell({ report: 'metrics', metrics: await registry.getMetricsAsJSON() })
 }
 
 /** Lets a worker end that has nothing left to do. */

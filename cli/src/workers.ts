@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os'
 import type { Config, Logger } from '@token-handler/shared'
 import type { Readiness } from './admin.ts'
 import { UsageError } from './usage.ts'
+import { createPoolMetrics, metricsEvent } from './worker-metrics.ts'
 import type { Order, Report } from './worker.ts'
 
 /**
@@ -14,6 +15,8 @@ export interface WorkerPool {
   /** Where the workers listen. */
   readonly address: string
   readiness(): Readiness
+  /** Metrics of all workers, in the text format of Prometheus. */
+  metrics(): Promise<string>
   /** Has every worker read the key file again. */
   reload(): void
   /** Has every worker finish what it does, and waits for all of them. */
@@ -95,6 +98,10 @@ export async function startWorkers(count: number, logger: Logger): Promise<Worke
         Object.assign(place, { readiness: report.readiness, reportedAt: performance.now() })
         return
       }
+      if (report.report === 'metrics') {
+        worker.emit(metricsEvent, report.metrics)
+        return
+      }
       place.hasStarted = true
       logger.info({ event: 'worker_started', worker: worker.id, pid: worker.process.pid }, 'A worker serves.')
       worker.emit('serving', report.address)
@@ -135,6 +142,7 @@ export async function startWorkers(count: number, logger: Logger): Promise<Worke
   return {
     address,
     readiness: () => aggregate(places, isStopping),
+    metrics: createPoolMetrics(() => places.map(({ worker, hasStarted }) => (hasStarted ? worker : undefined))),
     reload: () => order('reload'),
     async close() {
       isStopping = true

@@ -9,6 +9,7 @@ import {
   preflightHeaders,
   refusalEvent,
   refuseSource,
+  Registry,
   silentAuditLog,
   TokenHandlerError,
   type AuditLog,
@@ -26,6 +27,7 @@ import { createCodeRedemption } from './code-redemption.ts'
 import { loginEnd } from './login-end.ts'
 import { loginStart } from './login-start.ts'
 import { logout, logoutContinue } from './logout.ts'
+import { createAgentMetrics } from './metrics.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import { readBody } from './parameters.ts'
 import { createPendingLogins } from './pending-login.ts'
@@ -44,6 +46,8 @@ export interface OAuthAgentDeps {
   readonly logger: Logger
   /** Takes down what is issued and refused; nothing does unless given. */
   readonly audit?: AuditLog
+  /** Where metrics are registered; one of its own unless given. Two agents cannot share one. */
+  readonly registry?: Registry
 }
 
 export interface Readiness {
@@ -75,19 +79,22 @@ const sessionRequestsFactor = 10
 
 /** @throws Error when the options contradict themselves. */
 export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
-  const { options, logger, audit = silentAuditLog } = deps
+  const { options, logger, audit = silentAuditLog, registry = new Registry() } = deps
   if (options.basePath !== options.cookies.agentPath) throw new Error('basePath and cookies.agentPath differ')
   const names = cookieNames(options.cookies)
   const background = createBackground(logger)
+  const metrics = createAgentMetrics(registry)
   const peers = createPeers(options.trustedProxies ?? [])
   const trail = createAuditTrail(audit, peers)
   const authorizationServer = createAuthorizationServer({
     ...deps,
     options: options.authorizationServer,
     background,
+    registry,
   })
   const parts = {
     ...deps,
+    metrics,
     audit: trail.audit,
     names,
     background,
@@ -125,7 +132,7 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
   const known = new Set([...routes.map(({ path }) => path), continuePath])
 
   const app = newExpressApp()
-  app.use(correlate(logger, (req) => (known.has(req.path) ? req.path : 'other')))
+  app.use(correlate(logger, (req) => (known.has(req.path) ? req.path : 'other'), metrics.request))
   app.use(securityHeaders(options))
   app.use(cors(options))
   if (options.logout.idTokenHint) app.get(continuePath, navigationOnly, logoutContinue(wired))

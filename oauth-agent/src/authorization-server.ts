@@ -7,11 +7,12 @@ import {
   TokenHandlerError,
   type Clock,
   type Logger,
+  type Registry,
 } from '@token-handler/shared'
 import type { Background } from './background.ts'
-import { boundedFetch } from './bounded-fetch.ts'
 import { createDiscovery } from './discovery.ts'
 import { isAuthenticatedAsWanted, type IdTokenContext, type WantedAuthentication } from './id-token.ts'
+import { createMeasuredFetch, type ServerCall } from './measured-fetch.ts'
 import { isLoopbackIssuer } from './metadata.ts'
 import type { AuthorizationServerOptions, ClientAuthentication } from './options.ts'
 import { recordedFetch, refusalOf, toResponse, type Transcript } from './recorded-call.ts'
@@ -57,6 +58,7 @@ export interface AuthorizationServerDeps {
   readonly background: Background
   readonly clock: Clock
   readonly logger: Logger
+  readonly registry: Registry
 }
 
 /** Discovery and keys are small and asked for while somebody waits. */
@@ -66,6 +68,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
   const { options, background, clock, logger } = deps
   const issuer = new URL(options.issuer)
   const allowHttp = isLoopbackIssuer(issuer)
+  const measuredFetch = createMeasuredFetch(deps.registry, clock)
   const lookupTimeoutSeconds = Math.min(longestLookupSeconds, options.timeoutSeconds)
   let isKeyBroken = false
   const authentication = clientAuthentication(options.clientAuthentication)
@@ -84,7 +87,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
         timeout: lookupTimeoutSeconds,
         [oidc.customFetch]: async (url, init) => {
           const signal = AbortSignal.any([stopped, ...(init.signal === undefined ? [] : [init.signal])])
-          return toResponse(await boundedFetch(url, { headers: init.headers, signal }))
+          return toResponse(await measuredFetch('discovery', url, { headers: init.headers, signal }))
         },
         ...(allowHttp ? { execute: [oidc.allowInsecureRequests] } : {}),
       })
@@ -95,7 +98,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
 
   async function fetchKeys(): Promise<JwkSet> {
     const { jwks_uri: url } = await metadata()
-    const { status, text } = await boundedFetch(String(url), {
+    const { status, text } = await measuredFetch('keys', String(url), {
       headers: { accept: 'application/json, application/jwk-set+json' },
       signal: AbortSignal.timeout(lookupTimeoutSeconds * 1000),
     })
@@ -120,7 +123,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
    * A configuration of the library for one call, so that this call's answers can be read before and beside it. What must
    * not be left to metadata is overwritten in it.
    */
-  async function prepare(transcript: Transcript, isIdTokenOptional = false): Promise<oidc.Configuration> {
+  async function prepare(call: ServerCall, transcript: Transcript): Promise<oidc.Configuration> {
     const server = await metadata()
     const configuration = new oidc.Configuration(
       {
@@ -141,11 +144,12 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
     oidc.enableNonRepudiationChecks(configuration)
     configuration.timeout = options.timeoutSeconds
     const fetch = recordedFetch({
+      send: (url, init) => measuredFetch(call, url, init),
       transcript,
       redirectUri: options.redirectUri,
       jwksUri: server.jwks_uri,
       signingKeys,
-      isIdTokenOptional,
+      isIdTokenOptional: call === 'refresh',
       logger,
     })
     configuration[oidc.customFetch] = (url, init) => fetch(url, init as RequestInit)
@@ -168,7 +172,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
     try {
       const server = await discovery.current()
       if (server.revocation_endpoint === undefined) return true
-      await oidc.tokenRevocation(await prepare(transcript), token, { token_type_hint: hint })
+      await oidc.tokenRevocation(await prepare('revocation', transcript), token, { token_type_hint: hint })
       return true
     } catch (error) {
       logger.warn({ event: 'revocation_failed', hint, error: describeError(error) }, 'A token was not revoked.')
@@ -190,7 +194,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
 
     async authorizationUrl(parameters) {
       const transcript: Transcript = {}
-      const configuration = await prepare(transcript)
+      const configuration = await prepare('push', transcript)
       const server = configuration.serverMetadata()
       const isOffered = server.pushed_authorization_request_endpoint !== undefined
       const mode = options.pushedAuthorizationRequests
@@ -218,7 +222,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
 
     async exchangeCode(code, iss, pending) {
       const transcript: Transcript = {}
-      const configuration = await prepare(transcript)
+      const configuration = await prepare('code', transcript)
       const url = new URL(options.redirectUri)
       url.search = new URLSearchParams({ code, state: pending.state, ...(iss === undefined ? {} : { iss }) }).toString()
       try {
@@ -254,7 +258,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
       const transcript: Transcript = {}
       let configuration: oidc.Configuration
       try {
-        configuration = await prepare(transcript, true)
+        configuration = await prepare('refresh', transcript)
       } catch (error) {
         logger.warn({ event: 'refresh_not_sent', error: describeError(error) }, 'The authorization server is away.')
         return { outcome: 'not_processed', retryAfterSeconds: undefined }

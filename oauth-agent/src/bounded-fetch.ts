@@ -4,6 +4,8 @@ export interface BoundedAnswer {
   /** Media type without parameters, lower case; empty when there was none. */
   readonly mediaType: string
   readonly retryAfterSeconds: number | undefined
+  /** When the server says that it answered (RFC 9110 section 6.6.1). */
+  readonly date?: Date | undefined
   readonly text: string
 }
 
@@ -52,10 +54,12 @@ export async function boundedFetch(url: string, init: RequestInit): Promise<Boun
   } catch (cause) {
     throw new UnansweredError('the call failed', { isUnsent: isUnsent(cause), cause })
   }
+  const date = new Date(response.headers.get('date') ?? '')
   return {
     status: response.status,
     mediaType: (response.headers.get('content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '',
     retryAfterSeconds: retryAfter(response.headers.get('retry-after')),
+    date: Number.isNaN(date.getTime()) ? undefined : date,
     text: await readText(response),
   }
 }

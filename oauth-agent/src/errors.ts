@@ -12,8 +12,15 @@ export function correlationIdOf(req: Request): string | undefined {
   return requestIds.get(req)
 }
 
-/** Gives every request an id, that of a gateway before us if it sends a harmless one, and logs how each ends. */
-export function correlate(logger: Logger, routeOf: (req: Request) => string): RequestHandler {
+/**
+ * Gives every request an id, that of a gateway before us if it sends a harmless one, and logs how each ends.
+ * @param ended Told of every request: `ok`, our error code, or `client_gone` where nobody waited for the answer.
+ */
+export function correlate(
+  logger: Logger,
+  routeOf: (req: Request) => string,
+  ended: (route: string, outcome: string) => void,
+): RequestHandler {
   return (req, res, next) => {
     const given = req.headers[requestIdHeader]
     const id = typeof given === 'string' && /^[A-Za-z0-9._-]{8,64}$/.test(given) ? given : randomUUID()
@@ -21,13 +28,15 @@ export function correlate(logger: Logger, routeOf: (req: Request) => string): Re
     res.setHeader(requestIdHeader, id)
     const startedAt = performance.now()
     res.once('close', () => {
+      const [route, code] = [routeOf(req), refusals.get(req)]
+      ended(route, code ?? (res.writableFinished ? 'ok' : 'client_gone'))
       const fields = {
         event: 'request',
         id,
         method: req.method,
-        route: routeOf(req),
+        route,
         status: res.statusCode,
-        code: refusals.get(req),
+        code,
         completed: res.writableFinished,
         ms: Math.round(performance.now() - startedAt),
       }

@@ -1,5 +1,5 @@
 import type { Logger } from '@token-handler/shared'
-import { boundedFetch, UnansweredError, type BoundedAnswer } from './bounded-fetch.ts'
+import { UnansweredError, type BoundedAnswer } from './bounded-fetch.ts'
 import { protectedHeader } from './id-token.ts'
 import type { SigningKeys } from './signing-keys.ts'
 import { oauthErrorOf, parseTokenAnswer, withoutIdToken, type TokenAnswer } from './token-answer.ts'
@@ -12,6 +12,8 @@ export interface Transcript {
 }
 
 export interface RecordedCall {
+  /** Sends what is not answered from here. */
+  readonly send: (url: string, init: RequestInit) => Promise<BoundedAnswer>
   readonly transcript: Transcript
   /** Sent in place of what the library makes of it: it normalises the URL and drops its query. */
   readonly redirectUri: string
@@ -24,13 +26,13 @@ export interface RecordedCall {
 
 /** The `fetch` of one call: bounded, written down, and with answers that the library cannot stumble over. */
 export function recordedFetch(call: RecordedCall): (url: string, init: RequestInit) => Promise<Response> {
-  const { transcript, redirectUri, jwksUri, signingKeys } = call
+  const { send, transcript, redirectUri, jwksUri, signingKeys } = call
   return async (url, init) => {
     if (url === jwksUri) return jsonResponse(await signingKeys.for(keyIdOf(transcript.tokens)))
     const { body } = init
     if (body instanceof URLSearchParams && body.has('redirect_uri')) body.set('redirect_uri', redirectUri)
     try {
-      transcript.answer = await boundedFetch(url, init)
+      transcript.answer = await send(url, init)
     } catch (error) {
       if (error instanceof UnansweredError) transcript.failure = error
       throw error

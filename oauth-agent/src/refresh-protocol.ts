@@ -9,6 +9,7 @@ import {
 } from '@token-handler/shared'
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { Background } from './background.ts'
+import type { AgentMetrics } from './metrics.ts'
 import { identityOf, nonceHash, type Generation, type RefreshCookieClaims } from './session-claims.ts'
 import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
@@ -46,6 +47,7 @@ export interface RefreshProtocolDeps {
   readonly cookies: Pick<SessionCookies, 'sealSuccessor'>
   readonly authorizationServer: Pick<AuthorizationServer, 'refresh' | 'revoke'>
   readonly background: Background
+  readonly metrics: Pick<AgentMetrics, 'refresh'>
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -57,7 +59,8 @@ const freshLeaseMs = 5_000
 const pollMs = 250
 
 export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtocol {
-  const { issuer, idleSeconds, ledger, sessions, cookies, authorizationServer, background, clock, logger } = deps
+  const { issuer, idleSeconds, ledger, sessions, cookies, authorizationServer, background, metrics, clock, logger } =
+    deps
   const passages = new Map<string, Promise<RefreshOutcome>>()
   const retrySoon: RefreshOutcome = { outcome: 'pending', retryAfterSeconds: 1 }
   /** Tells one session's events from another's, and opens nothing. */
@@ -77,6 +80,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
         if (done !== 'again') return done
       } else if (judgement.state !== 'held' && judgement.state !== 'current') return conclude(shown, judgement)
       // Row 3, and the back-off of row 7. Both clocks count: a staged one may stand still.
+      if (waitedMs === 0) metrics.refresh('waited')
       if (waitedMs >= longestWaitMs || clock.monotonic() - startedAt >= longestWaitMs) return retrySoon
       await sleep(pollMs, undefined, { ref: false })
       waitedMs += pollMs
@@ -91,12 +95,16 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     switch (judgement.state) {
       case 'successors': {
         const newest = sessions.openSuccessors(shown, judgement.blobs)
-        if (newest !== undefined) return given(newest)
+        if (newest !== undefined) {
+          metrics.refresh('replayed')
+          return given(newest)
+        }
         // Parked by a holder of other keys than ours: nothing that this browser can be given.
         logger.error({ event: 'successor_unreadable' }, 'Parked cookies do not open.')
         return { outcome: 'superseded' }
       }
       case 'superseded':
+        metrics.refresh('superseded')
         sessions.reportSuperseded(shown)
         return { outcome: 'superseded' }
       case 'ended':
@@ -107,6 +115,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       case 'unknown':
         break
     }
+    metrics.refresh('store_unavailable')
     return { outcome: 'store_unavailable' }
   }
 
@@ -123,13 +132,14 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       return clock.now() < shown.ate * 1000 ? retrySoon : { outcome: 'ended', reason: 'no_refresh_token' }
     }
     const held = await ledger.holds(sid, lease)
-    if (held.state === 'unknown') return { outcome: 'store_unavailable' }
+    if (held.state === 'unknown') return conclude(shown, held)
     if (held.state === 'lost') return 'again'
     if (clock.monotonic() - grantedAt >= freshLeaseMs) {
       await ledger.release(sid, lease)
       return 'again'
     }
     const about = aboutOf(shown)
+    metrics.refresh(inDoubt ? 'sent_in_doubt' : 'sent')
     if (inDoubt) logger.warn({ event: 'refresh_in_doubt', security: true, ...about }, 'Sent again after a doubt.')
     const answer = await authorizationServer.refresh({
       refreshToken: shown.rt,
@@ -141,9 +151,11 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       case 'granted':
         return commit(shown, lease, answer.tokens)
       case 'not_processed':
+        metrics.refresh('not_processed')
         await ledger.release(sid, lease)
         return { outcome: 'pending', retryAfterSeconds: Math.max(1, answer.retryAfterSeconds ?? 2) }
       case 'unknown':
+        metrics.refresh('in_doubt')
         logger.warn({ event: 'refresh_lost', security: true, ...about }, 'The outcome of a refresh is unknown.')
         await ledger.doubt(sid, lease)
         return 'again'
@@ -152,6 +164,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       case 'not_this_session':
         break
     }
+    metrics.refresh('subject_changed')
     logger.error(
       { event: 'subject_changed', security: true, ...about },
       'The refreshed tokens are not of this session.',
@@ -185,7 +198,10 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
         absoluteDeadline: exp,
         idleSeconds,
       })
-      if (written.state === 'committed') logger.debug({ event: 'session_refreshed', ...aboutOf(shown) }, 'Refreshed.')
+      if (written.state === 'committed') {
+        metrics.refresh('committed')
+        logger.debug({ event: 'session_refreshed', ...aboutOf(shown) }, 'Refreshed.')
+      }
       return written
     }
     const committed = await write()
@@ -195,6 +211,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       return { outcome: 'ended', reason: committed.reason }
     }
     if (committed.state === 'unknown') {
+      metrics.refresh('commit_late')
       // The browser is the second place where this success survives. The commit has to be there before the doubt is
       // resolved, which after an interruption of the store is in five seconds.
       const attempt = async (): Promise<boolean> => {
@@ -213,6 +230,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     const judgement = await ledger.refuse(shown.sid, shown.g, lease)
     if (judgement.state === 'not_mine') return 'again'
     if (judgement.state === 'ended') {
+      metrics.refresh('refused')
       const about = aboutOf(shown)
       logger.warn(
         { event: 'refresh_refused', security: true, ...about },
@@ -246,7 +264,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
         passage = pass(shown, parameters).finally(() => passages.delete(key))
         passages.set(key, passage)
         background.follow('refresh', passage)
-      }
+      } else metrics.refresh('shared')
       const patience = new AbortController()
       try {
         return await Promise.race([

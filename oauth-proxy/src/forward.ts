@@ -101,6 +101,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Placed {
     }
     this.#stopWaiting()
     const { req, res, route, sentTarget, accessToken } = this.#request
+    route.outcomes.answer(status)
     const headers = this.#deps.responseHeaders(received, {
       route,
       sentTarget,
@@ -188,7 +189,10 @@ export class Exchange implements Dispatcher.DispatchHandler, Placed {
   }
 
   #clientClosed(): void {
-    if (!this.#isOver) this.#letGo(clientIsGone())
+    if (this.#isOver) return
+    const { res, route } = this.#request
+    if (!res.headersSent) route.outcomes.clientGone()
+    this.#letGo(clientIsGone())
   }
 
   /** Nobody waits for the API any more. */

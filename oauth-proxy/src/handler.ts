@@ -6,8 +6,10 @@ import {
   corsHeaders,
   createPeers,
   describeError,
+  exposeGauge,
   isPreflight,
   preflightHeaders,
+  Registry,
   sessionIdentity,
   silentAuditLog,
   type AuditEvent,
@@ -17,6 +19,7 @@ import {
   type Logger,
   type Peers,
   type Rules,
+  type Sample,
 } from '@token-handler/shared'
 import { admit, type Admission, type AdmissionDeps } from './admission.ts'
 import { createCors, sendPreflight } from './answers.ts'
@@ -24,6 +27,7 @@ import { maxTargetLength, parseRequestTarget } from './canonical-path.ts'
 import { Exchange, type AdmittedRequest, type ExchangeDeps } from './forward.ts'
 import { OpenExchanges } from './open-exchanges.ts'
 import type { OAuthProxyOptions } from './options.ts'
+import { exposeOutcomes, Outcomes } from './outcomes.ts'
 import { createRateLimiter } from './rate-limit.ts'
 import { createRefuse } from './refusals.ts'
 import { hasBody } from './request-body.ts'
@@ -41,6 +45,8 @@ export interface OAuthProxyDeps {
   readonly logger: Logger
   /** Takes down what is refused; nothing does unless given. */
   readonly audit?: AuditLog
+  /** Where metrics are registered; one of its own unless given. Two proxies cannot share one. */
+  readonly registry?: Registry
 }
 
 export interface OAuthProxy {
@@ -60,13 +66,14 @@ export interface OAuthProxy {
  * @throws TypeError when a route is not as its options say.
  */
 export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
-  const { options, sealer, rules, clock, logger, audit = silentAuditLog } = deps
+  const { options, sealer, rules, clock, logger, audit = silentAuditLog, registry = new Registry() } = deps
   const { publicOrigin, trustedOrigins, cookies, maxWaitingRequests = 1024 } = options
   const publicHost = new URL(publicOrigin).host
   const names = cookieNames(cookies)
   const cors = createCors(trustedOrigins)
+  const unrouted = new Outcomes()
   const peers = createPeers(options.trustedProxies)
-  const refuse = createRefuse({ cors, logger, audit, peers })
+  const refuse = createRefuse({ cors, logger, audit, peers, unrouted })
   const { perSession, perAddress } = options.rateLimit ?? {}
   const limits = {
     perSession: perSession && createRateLimiter(perSession, clock),
@@ -89,6 +96,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     }),
     failed: ({ req, res, route }, code, cause) => refuse(req, res, route, { code }, cause),
     brokeOff: ({ req, route }, cause) => {
+      route.outcomes.brokeOff++
       logger.warn(
         { event: 'answer_broke_off', route: route.path, method: req.method, cause: describeError(cause) },
         'An answer broke off.',
@@ -101,6 +109,23 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
         }
       : (exchange) => exchanges.delete(exchange),
   }
+  exposeOutcomes(
+    registry,
+    new Map([['none', unrouted], ...compiled.map(({ path, outcomes }) => [path, outcomes] as const)]),
+  )
+  exposeGauge(registry, {
+    name: 'token_handler_proxy_open_requests',
+    help: 'Requests to APIs that are under way, streams included.',
+    read: () => [[{}, exchanges.size]],
+  })
+  exposeGauge(registry, {
+    name: 'token_handler_upstream_waiting_requests',
+    help: 'Requests that wait for the beginning of the answer of an API.',
+    labelNames: ['upstream'],
+    *read(): Iterable<Sample<'upstream'>> {
+      for (const [upstream, waiting] of upstreams.waiting()) yield [{ upstream }, waiting]
+    },
+  })
   const stopListening = rules.onRule((isOver, cause) => {
     const code = cause === 'rule' ? 'session_ended' : 'store_unavailable'
     for (const exchange of exchanges) {
@@ -137,6 +162,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     const { origin } = req.headers
     if (origin === undefined || !trustedOrigins.has(origin)) refuse(req, res, route, { code: 'untrusted_origin' })
     else {
+      route.outcomes.preflight()
       sendPreflight(res, {
         ...corsHeaders(origin, trustedOrigins),
         ...preflightHeaders(route.methods, req.headers['access-control-request-headers']),
@@ -181,6 +207,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     },
     upgrade(req, socket) {
       const code = refuseUpgrade(req, socket)
+      unrouted.refuse(code)
       logger.info(
         { event: 'request_refused', code, method: req.method, requestId: randomUUID() },
         'A request was refused.',

@@ -30,6 +30,10 @@ export class OpenExchanges<Exchange extends Placed> {
     last.place = place
   }
 
+  get size(): number {
+    return this.#list.length
+  }
+
   /** Those of this moment: what ends meanwhile is still among them. */
   [Symbol.iterator](): Iterator<Exchange> {
     return [...this.#list].values()

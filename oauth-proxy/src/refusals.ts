@@ -11,6 +11,7 @@ import {
   type Peers,
 } from '@token-handler/shared'
 import { sendError, type HeaderLines } from './answers.ts'
+import type { Outcomes } from './outcomes.ts'
 import type { Route } from './routes.ts'
 
 /** Why a request is not served, and headers that only this request's answer needs. */
@@ -52,14 +53,19 @@ export function createRefuse({
   logger,
   audit,
   peers,
+  unrouted,
 }: {
   readonly cors: (origin: string | undefined) => HeaderLines
   readonly logger: Logger
   readonly audit: Pick<AuditLog, 'record'>
   readonly peers: Pick<Peers, 'clientAddressOf'>
+  /** Counts what is under no route. */
+  readonly unrouted: Outcomes
 }): Refuse {
   return (req, res, route, { code, headers = [], log, session }, cause) => {
     const requestId = randomUUID()
+    const outcomes = route?.outcomes ?? unrouted
+    outcomes.refuse(code)
     const { status } = errorCatalogue[code]
     const level = status < 500 ? 'info' : status === 500 ? 'error' : 'warn'
     logger[level](

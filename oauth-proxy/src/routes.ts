@@ -1,5 +1,6 @@
 import type { GuardPolicy } from '@token-handler/shared'
 import type { OAuthProxyOptions, RouteOptions } from './options.ts'
+import { Outcomes } from './outcomes.ts'
 import type { Upstream, Upstreams } from './upstreams.ts'
 
 /** A route as requests use it: everything that does not depend on the request is worked out once. */
@@ -10,6 +11,7 @@ export interface Route extends RouteOptions {
   readonly allow: string
   readonly forwardedCookies: ReadonlySet<string>
   readonly guardPolicy: GuardPolicy
+  readonly outcomes: Outcomes
 }
 
 interface Node {
@@ -133,6 +135,7 @@ export function compileRoutes(
       allow: options.methods.join(', '),
       forwardedCookies: new Set(options.forwardCookies),
       guardPolicy: { trustedOrigins, ownOriginTrusted, navigable: options.navigable, embeddable: options.embeddable },
+      outcomes: new Outcomes(),
     }
   })
 }

@@ -34,6 +34,15 @@ export class Upstreams {
     return created
   }
 
+  /** Requests whose answer has not begun, by the origin of their API. */
+  waiting(): ReadonlyMap<string, number> {
+    const byOrigin = new Map<string, number>()
+    for (const { origin, waiting } of this.#upstreams.values()) {
+      byOrigin.set(origin, (byOrigin.get(origin) ?? 0) + waiting)
+    }
+    return byOrigin
+  }
+
   /** Lets running requests end for a while, then cuts what is left. */
   async close(graceMs: number): Promise<void> {
     await Promise.all([...this.#upstreams.values()].map(({ pool }) => closePool(pool, graceMs)))

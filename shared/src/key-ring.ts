@@ -104,6 +104,16 @@ export interface KeyRing {
   openingKey(purpose: Purpose, kid: string): PurposeKey | undefined
   /** Key ids that open something, for logs and metrics. */
   readonly kids: readonly string[]
+  /** The same keys, with what is known about them. */
+  readonly keys: readonly RingKey[]
+}
+
+export interface RingKey {
+  readonly kid: string
+  /** Whether it seals. */
+  readonly isActive: boolean
+  /** As its file says. */
+  readonly createdAt: Date | undefined
 }
 
 /**
@@ -119,10 +129,14 @@ export function derivePurposeKey(master: Uint8Array, purpose: Purpose, context: 
 export function buildKeyRing(file: KeyFile, context: KeyContext): KeyRing {
   const opening = new Map<string, PurposeKey>()
   const sealing = new Map<Purpose, PurposeKey>()
-  const kids: string[] = []
+  const keys: RingKey[] = []
   for (const entry of file.keys) {
     if (entry.state === 'retired') continue
-    kids.push(entry.kid)
+    keys.push({
+      kid: entry.kid,
+      isActive: entry.state === 'active',
+      createdAt: entry.created === undefined ? undefined : new Date(entry.created),
+    })
     for (const purpose of purposes) {
       const derived = entry.derived?.[purpose]
       const bytes =
@@ -140,7 +154,8 @@ export function buildKeyRing(file: KeyFile, context: KeyContext): KeyRing {
   return {
     sealingKey: (purpose) => sealing.get(purpose),
     openingKey: (purpose, id) => opening.get(`${purpose}/${id}`),
-    kids,
+    kids: keys.map((key) => key.kid),
+    keys,
   }
 }
 

@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, randomBytes, type KeyObject } from 'node:crypto'
 import type { Clock } from './clock.ts'
 import type { KeyRing, Purpose, PurposeKey } from './key-ring.ts'
+import { exposeCounter, Registry, type Sample } from './metrics.ts'
 import { OpenedValues } from './opened-values.ts'
 
 /** Why a sealed value was not opened. Callers tell the browser none of this. */
@@ -42,12 +43,20 @@ interface KnownHeader {
   readonly bytes: Buffer
 }
 
-/** @param keyRing Asked on every call, so that a reloaded ring takes effect at once. */
-export function createCookieSealer(keyRing: () => KeyRing, clock: Clock): CookieSealer {
+/**
+ * @param keyRing Asked on every call, so that a reloaded ring takes effect at once.
+ * @param registry Where metrics are registered; one of its own unless given.
+ */
+export function createCookieSealer(
+  keyRing: () => KeyRing,
+  clock: Clock,
+  registry: Registry = new Registry(),
+): CookieSealer {
   let ring = keyRing()
   // The protected header is the same text for every value of one key and purpose: parse it once, then look it up.
   let headers = new Map<string, KnownHeader>()
   const opened = new OpenedValues(rememberedCharacters)
+  const counts = exposeCounts(registry)
 
   function current(): KeyRing {
     const latest = keyRing()
@@ -63,7 +72,9 @@ export function createCookieSealer(keyRing: () => KeyRing, clock: Clock): Cookie
     seal(purpose, claims) {
       const purposeKey = current().sealingKey(purpose)
       if (purposeKey === undefined) throw new Error(`no active key for the purpose ${purpose}`)
-      return encryptCompact(protectedHeader(purposeKey), purposeKey.key, JSON.stringify(claims))
+      const { kid, key } = purposeKey
+      counts.sealed.set(kid, (counts.sealed.get(kid) ?? 0) + 1)
+      return encryptCompact(protectedHeader(purposeKey), key, JSON.stringify(claims))
     },
     open<Claims extends SealedClaims>(purpose: Purpose, value: string): Opened<Claims> {
       const headerEnd = value.indexOf('.')
@@ -84,14 +95,45 @@ export function createCookieSealer(keyRing: () => KeyRing, clock: Clock): Cookie
       let claims = opened.get(value, known.purposeKey)
       if (claims === undefined) {
         claims = decryptCompact(known.bytes, headerEnd, value, known.purposeKey.key)
+        counts.decrypted++
         if (claims === undefined) return { ok: false, reason: 'damaged' }
         // No other purpose comes with every request.
         if (purpose === 'access-token') opened.add(value, known.purposeKey, claims)
-      }
+      } else counts.remembered++
       if (typeof claims.exp !== 'number' || claims.exp * 1000 <= clock.now()) return { ok: false, reason: 'expired' }
       return { ok: true, claims: claims as Claims, kid: known.purposeKey.kid }
     },
   }
+}
+
+interface Counts {
+  /** Values that were opened with a key. */
+  decrypted: number
+  /** Values whose content was remembered. */
+  remembered: number
+  readonly sealed: Map<string, number>
+}
+
+function exposeCounts(registry: Registry): Counts {
+  const counts: Counts = { decrypted: 0, remembered: 0, sealed: new Map() }
+  exposeCounter(registry, {
+    name: 'token_handler_cookies_opened_total',
+    help: 'Sealed values that were opened: with a key (decrypted), or known from the request before (remembered).',
+    labelNames: ['how'],
+    read: () => [
+      [{ how: 'decrypted' }, counts.decrypted],
+      [{ how: 'remembered' }, counts.remembered],
+    ],
+  })
+  exposeCounter(registry, {
+    name: 'token_handler_values_sealed_total',
+    help: 'Values sealed under the keys that come from one master key, by this process.',
+    labelNames: ['kid'],
+    *read(): Iterable<Sample<'kid'>> {
+      for (const [kid, count] of counts.sealed) yield [{ kid }, count]
+    },
+  })
+  return counts
 }
 
 /**

@@ -24,6 +24,8 @@ export interface RunningPool {
   /** One for each request so far. */
   workersThatAnswered(): unknown[]
   ready(): Promise<PoolAnswer>
+  /** What Prometheus gets on the admin port. */
+  metrics(): Promise<string>
   request(): Promise<PoolAnswer>
   call(method: 'GET' | 'POST', path: string, jar: CookieJar, body?: URLSearchParams): Promise<PoolAnswer>
   logIn(): Promise<CookieJar>
@@ -103,6 +105,7 @@ export async function startPool(folder: WorkingFolder, workers: number): Promise
     },
     workersThatAnswered: () => events('request').map(({ worker }) => worker),
     ready: () => ask('GET', `http://127.0.0.1:${adminPort}/readyz`),
+    metrics: async () => (await request(`http://127.0.0.1:${adminPort}/metrics`, { reset: true })).body.text(),
     request: () => ask('GET', `http://127.0.0.1:${port}/oauth-agent/session`),
     async call(method, path, jar, body) {
       const url = origin + path

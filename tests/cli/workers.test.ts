@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { until } from '../support/until.ts'
 import { workingFolder, type WorkingFolder } from './command-line.ts'
+import { parseMetrics, type Series } from '../support/metrics.ts'
 import { isAlive, startPool, type RunningPool } from './worker-pool.ts'
 
 const slowly = 60_000
@@ -59,6 +60,26 @@ describe('workers', () => {
     await until('all have answered', () => new Set(pool.workersThatAnswered()).size === 3)
   })
 
+  it('are counted each on its own, and told of at the one admin port', async () => {
+    const counted = (series: Series): number[] =>
+      [...series]
+        .filter(([name]) => /^token_handler_agent_requests_total\{worker="[123]",route="[^"]*\/session"/.test(name))
+        .map(([, count]) => count)
+    const before = counted(parseMetrics(await pool.metrics())).reduce((sum, count) => sum + count, 0)
+    for (let count = 0; count < 6; count++) await pool.request()
+    await until('all requests are counted', async () => {
+      const now = counted(parseMetrics(await pool.metrics()))
+      return now.length === 3 && now.reduce((sum, count) => sum + count, 0) === before + 6
+    })
+    const series = parseMetrics(await pool.metrics())
+    for (const worker of ['1', '2', '3']) {
+      expect(series.get(`token_handler_worker_up{worker="${worker}"}`)).toBe(1)
+      expect(series.get(`token_handler_rules{worker="${worker}"}`)).toBe(0)
+    }
+    expect([...series.keys()].filter((name) => !/[{,]worker="(?:[123]|primary)"/.test(name))).toEqual([])
+    expect(new Set([...series].filter(([name]) => name.startsWith('process_cpu')).map(([name]) => name)).size).toBe(4)
+  })
+
   it('share sessions: what one begins, others go on with, and what one ends, none takes', async () => {
     const jar = await pool.logIn()
     for (let count = 0; count < 6; count++) expect(await pool.refresh(jar)).toMatchObject({ status: 200 })
@@ -91,6 +112,9 @@ describe('workers', () => {
       process.kill(hanging, 'SIGSTOP')
       await until('it is noticed', async () => (await pool.ready()).status === 503)
       expect((await pool.ready()).body).toMatchObject({ ready: false, workers: '2 of 3' })
+      const up = [...parseMetrics(await pool.metrics())].filter(([name]) => name.startsWith('token_handler_worker_up'))
+      expect(up.filter(([, value]) => value === 1)).toHaveLength(2)
+      expect(up).toHaveLength(3)
       process.kill(hanging, 'SIGCONT')
       await until('it is well again', isReady)
     },

@@ -13,6 +13,7 @@ import {
   createLogger,
   createMemoryLedger,
   generateKeyFile,
+  Registry,
   systemClock,
   type AuditLog,
   type Clock,
@@ -50,6 +51,7 @@ export interface RunningAgent {
   readonly url: URL
   readonly ledger: Ledger
   readonly sealer: CookieSealer
+  readonly registry: Registry
   readonly options: OAuthAgentOptions
   /** Everything logged so far. */
   readonly log: () => string
@@ -111,12 +113,14 @@ export async function startAgent(setup: AgentSetup): Promise<RunningAgent> {
   const sealer = createCookieSealer(() => ring, clock)
   const lines: string[] = []
   const logger = createLogger('debug', { write: (line) => void lines.push(line) })
+  const registry = new Registry()
   const agent = createOAuthAgent({
     options,
     sealer,
     ledger,
     clock,
     logger,
+    registry,
     ...(setup.audit === undefined ? {} : { audit: setup.audit }),
   })
   const server = createServer(agent.handler)
@@ -130,6 +134,7 @@ export async function startAgent(setup: AgentSetup): Promise<RunningAgent> {
     url,
     ledger,
     sealer,
+    registry,
     options,
     log: () => lines.join(''),
     events: () => lines.map((line) => String((JSON.parse(line) as { event?: unknown }).event)),

@@ -9,7 +9,7 @@ import {
   type OAuthProxyOptions,
   type RouteOptions,
 } from '@token-handler/oauth-proxy'
-import { RuleSet, type AuditLog, type Logger } from '@token-handler/shared'
+import { Registry, RuleSet, type AuditLog, type Logger } from '@token-handler/shared'
 import { fakeClock, type FakeClock } from '../support/clock.ts'
 import { exchange, rawRequest, type RawAnswer } from '../support/raw-client.ts'
 import { createSessionKit, type SessionKit, type TestSession } from '../support/session-cookies.ts'
@@ -52,6 +52,7 @@ export interface ProxySetup {
   /** Changes to the usual server options. */
   readonly server?: ServerOptions
   readonly prepare?: (server: Server) => void
+  readonly registry?: Registry
 }
 
 export function routeTo(upstream: string, overrides: Partial<RouteOptions> = {}): RouteOptions {
@@ -81,6 +82,7 @@ export async function startProxy({
   script,
   server: serverChanges,
   prepare,
+  registry = new Registry(),
 }: ProxySetup = {}): Promise<ProxyUnderTest> {
   const clock = fakeClock()
   const kit = createSessionKit(clock)
@@ -102,6 +104,7 @@ export async function startProxy({
     clock,
     logger: recordingLogger(log),
     ...(audit === undefined ? {} : { audit }),
+    registry,
   })
   const server = createServer({ ...serverOptions, ...serverChanges })
   hardenServer(server)

@@ -1,10 +1,19 @@
-import { createLogger, type Config, type Logger } from '@token-handler/shared'
+import { createLogger, Registry, type Config, type Logger } from '@token-handler/shared'
 import { createAdminServer } from '../admin.ts'
 import { keyContextOf, keyFilePath, neededPurposes, watchKeyFile } from '../key-ring-file.ts'
 import { addressOf, drain, listen } from '../listener.ts'
+import { exposeProcess } from '../process-metrics.ts'
 import { startTokenHandler, type RunningTokenHandler } from '../token-handler.ts'
 import { parseOnly, type CommandLine } from '../usage.ts'
-import { isWorker, leavePrimary, obeyPrimary, reportToPrimary, workerLogger } from '../worker.ts'
+import {
+  isWorker,
+  leavePrimary,
+  obeyPrimary,
+  reportMetrics,
+  reportToPrimary,
+  workerLogger,
+  type Order,
+} from '../worker.ts'
 import { checkSharedLedger, parseWorkers, startWorkers } from '../workers.ts'
 import { readConfiguration } from './check.ts'
 
@@ -34,19 +43,22 @@ async function serve(
 ): Promise<Service & { readonly running: RunningTokenHandler }> {
   const only = parseOnly(onlyText)
   const keys = watchKeyFile(keyFilePath(configFile, config), keyContextOf(config), logger, neededPurposes(only))
-  const running = await startTokenHandler({ config, configFile, keys, logger, only })
+  const registry = new Registry()
+  exposeProcess(registry)
+  const running = await startTokenHandler({ config, configFile, keys, logger, registry, only })
   return { running, reload: () => keys.reload(), stop: () => running.close() }
 }
 
 async function work(commandLine: CommandLine, { admin: _ours, ...config }: Config, logger: Logger): Promise<void> {
   const starting = serve(commandLine, config, logger)
   let stopping: Promise<void> | undefined
-  const service: Service = {
+  const service: Service & Record<Order, () => void> = {
     reload: () => void starting.then(({ reload }) => reload(), ignore),
     async stop() {
       stopping ??= starting.then(({ stop }) => stop())
       await stopping.then(leavePrimary, ignore)
     },
+    metrics: () => void starting.then(({ running }) => reportMetrics(running), ignore),
   }
   obeyPrimary((order) => void service[order]())
   const { running } = await starting
@@ -57,7 +69,7 @@ async function work(commandLine: CommandLine, { admin: _ours, ...config }: Confi
 async function watchOver(count: number, config: Config, logger: Logger): Promise<void> {
   checkSharedLedger(config)
   const pool = await startWorkers(count, logger)
-  const admin = config.admin === undefined ? undefined : createAdminServer(() => pool.readiness())
+  const admin = config.admin === undefined ? undefined : createAdminServer({ ...pool, logger })
   if (admin !== undefined && config.admin !== undefined) await listen(admin, config.admin)
   onSignals(logger, {
     reload: () => pool.reload(),

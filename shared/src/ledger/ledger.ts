@@ -228,6 +228,8 @@ export type LogoutTokenClaim =
 
 /** "Sessions of X that started before T are over", held in memory on every replica. */
 export interface Rules {
+  /** Rules that are held. */
+  readonly size: number
   /** The reason why a session is over, or `undefined`. Costs a few map look-ups; called on every proxied request. */
   endOf(session: SessionIdentity): EndReason | undefined
   /** Calls back for every new rule, and when the rules become too old to serve by; the answer stops it. */
