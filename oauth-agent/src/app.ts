@@ -21,6 +21,7 @@ import {
 } from '@token-handler/shared'
 import { createAuthorizationServer } from './authorization-server.ts'
 import { createAuditTrail, type AuditTrail } from './audit-trail.ts'
+import { backchannelLogout } from './backchannel-logout.ts'
 import { createBackground } from './background.ts'
 import { answerErrors, correlate } from './errors.ts'
 import { createCodeRedemption } from './code-redemption.ts'
@@ -129,12 +130,17 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
     { method: 'post', path: `${base}/logout`, handlers: [body, logout(wired)] },
   ]
   const continuePath = `${base}/logout/continue`
-  const known = new Set([...routes.map(({ path }) => path), continuePath])
+  const backchannelPath = `${base}/backchannel-logout`
+  const known = new Set([...routes.map(({ path }) => path), continuePath, backchannelPath])
 
   const app = newExpressApp()
   app.use(correlate(logger, (req) => (known.has(req.path) ? req.path : 'other'), metrics.request))
   app.use(securityHeaders(options))
   app.use(cors(options))
+  // From the authorization server, not from a browser: no guard applies, and it counts for itself.
+  const limitedBackchannel = limitByAddress(rateLimit, { ...deps, peers })
+  app.post(backchannelPath, limitedBackchannel, body, trail.follow, backchannelLogout(wired))
+  app.all(backchannelPath, methodNotAllowed('POST, OPTIONS'))
   if (options.logout.idTokenHint) app.get(continuePath, navigationOnly, logoutContinue(wired))
   app.use(recordable(audit, `${base}/logout`))
   app.use(guard(options))

@@ -12,6 +12,7 @@ import {
 import type { Background } from './background.ts'
 import { createDiscovery } from './discovery.ts'
 import { isAuthenticatedAsWanted, type IdTokenContext, type WantedAuthentication } from './id-token.ts'
+import { verifyLogoutToken, type VerifiedLogoutToken } from './logout-token.ts'
 import { createMeasuredFetch, type ServerCall } from './measured-fetch.ts'
 import { isLoopbackIssuer } from './metadata.ts'
 import type { AuthorizationServerOptions, ClientAuthentication } from './options.ts'
@@ -46,6 +47,8 @@ export interface AuthorizationServer {
    */
   exchangeCode(code: string, iss: string | undefined, pending: PendingAuthorization): Promise<LoginTokens>
   refresh(session: RefreshedSession): Promise<RefreshAnswer>
+  /** Verifies a logout token (OpenID Connect Back-Channel Logout 1.0 section 2.6). */
+  verifyLogoutToken(text: string): Promise<VerifiedLogoutToken>
   /** Revokes in the background (RFC 7009), the refresh token first; tries again while the server is away. */
   revoke(tokens: IssuedTokens): void
   /** End-session URL (OpenID Connect RP-Initiated Logout section 2), if the server is known to have one. */
@@ -95,6 +98,8 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
     },
   })
   const signingKeys = createSigningKeys(fetchKeys, clock)
+  // Anybody can send a logout token; who makes up key ids must not use up what logins may ask for.
+  const logoutKeys = createSigningKeys(fetchKeys, clock)
 
   async function fetchKeys(): Promise<JwkSet> {
     const { jwks_uri: url } = await metadata()
@@ -275,6 +280,16 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
         return refreshFailure(transcript, error, logger)
       }
     },
+
+    verifyLogoutToken: (text) =>
+      verifyLogoutToken(text, {
+        issuer: options.issuer,
+        clientId: options.clientId,
+        algorithms: options.idTokenAlgorithms,
+        now: epochSeconds(clock),
+        clockSkewSeconds: options.clockSkewSeconds,
+        keysFor: (kid) => logoutKeys.for(kid),
+      }),
 
     revoke,
 

@@ -77,6 +77,8 @@ export function answerErrors(
       res.setHeader('connection', 'close')
     sendJson(res, known.status, {
       error_code: known.code,
+      // As the authorization server knows errors (OpenID Connect Back-Channel Logout 1.0 section 2.8).
+      ...(known.code === 'invalid_logout_token' ? { error: 'invalid_request', error_description: known.message } : {}),
       ...(detailedErrors && known.detail !== undefined ? { detailed_error: known.detail } : {}),
     })
   }

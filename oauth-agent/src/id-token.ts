@@ -108,7 +108,8 @@ function jsonObject(encoded: string | undefined): Readonly<Record<string, unknow
   }
 }
 
-function isInstant(value: unknown): value is number {
+/** Seconds since 1970 that can be reckoned with. */
+export function isInstant(value: unknown): value is number {
   return typeof value === 'number' && value >= 0 && value < latestInstant
 }
 

@@ -14,6 +14,7 @@ const catalogue = {
   // Refused requests
   invalid_request: { status: 400, message: 'The request is malformed or lacks a parameter.' },
   unknown_state: { status: 400, message: 'This login was not started here, is over, or took too long. Start again.' },
+  invalid_logout_token: { status: 400, message: 'The logout token is not valid, or was used before.' },
   untrusted_origin: { status: 403, message: 'The request comes from an origin that is not trusted.' },
   missing_header: { status: 403, message: 'The header token-handler-version: 1 is missing.' },
   cross_site: { status: 403, message: 'The browser marks the request as coming from another site.' },

@@ -81,7 +81,7 @@ describe('docs/openapi.yaml', () => {
       expect([path, other.status]).toEqual([path, path === '/logout/continue' ? 404 : 405])
     }
     const source = readFileSync(join(import.meta.dirname, '../../oauth-agent/src/app.ts'), 'utf8')
-    const routes = [...source.matchAll(/`\$\{base\}(\/[a-z/]+)`/g)].map(([, path = '']) => path)
+    const routes = [...source.matchAll(/`\$\{base\}(\/[a-z/-]+)`/g)].map(([, path = '']) => path)
     expect([...new Set(routes)].toSorted()).toEqual(Object.keys(document.paths).toSorted())
   })
 })

@@ -169,6 +169,28 @@ export class ScriptedAuthorizationServer {
       .sign(changes.key ?? signing.privateKey)
   }
 
+  /** A logout token (OpenID Connect Back-Channel Logout 1.0 section 2.4) for the session that ID tokens name. */
+  async makeLogoutToken({ claims, header, key }: IdTokenChanges = {}): Promise<string> {
+    const now = Math.floor(this.#clock.now() / 1000)
+    const [signing] = this.#keys
+    if (signing === undefined) throw new Error('no signing key')
+    const all = {
+      iss: this.issuer,
+      aud: this.clientId,
+      sub: this.subject,
+      sid: 'as-session-1',
+      iat: now,
+      exp: now + 120,
+      jti: randomBytes(12).toString('base64url'),
+      events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
+      ...claims,
+    }
+    const fullHeader = { alg: 'ES256', kid: signing.kid, typ: 'logout+jwt', ...header } as JWTHeaderParameters
+    return new SignJWT(JSON.parse(JSON.stringify(all)) as Record<string, unknown>)
+      .setProtectedHeader(JSON.parse(JSON.stringify(fullHeader)) as JWTHeaderParameters)
+      .sign(key ?? signing.privateKey)
+  }
+
   async close(): Promise<void> {
     this.#server.close()
     this.#server.closeAllConnections()
