@@ -19,6 +19,7 @@ import type { AuthorizationServerOptions, ClientAuthentication } from './options
 import { recordedFetch, refusalOf, toResponse, type Transcript } from './recorded-call.ts'
 import { isOfSession, refreshFailure, type RefreshAnswer, type RefreshedSession } from './refresh-answer.ts'
 import { createRevocation, type TokenTypeHint } from './revocation.ts'
+import { withinRunningTime } from './running-time.ts'
 import { createSigningKeys, type JwkSet } from './signing-keys.ts'
 import { verifyTokens, type IssuedTokens, type LoginTokens, type Tokens } from './tokens.ts'
 
@@ -147,9 +148,11 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
     )
     if (allowHttp) oidc.allowInsecureRequests(configuration)
     oidc.enableNonRepudiationChecks(configuration)
-    configuration.timeout = options.timeoutSeconds
+    // The limit is ours: see withinRunningTime.
+    configuration.timeout = 0
     const fetch = recordedFetch({
-      send: (url, init) => measuredFetch(call, url, init),
+      send: (url, init) =>
+        withinRunningTime(options.timeoutSeconds, (signal) => measuredFetch(call, url, { ...init, signal })),
       transcript,
       redirectUri: options.redirectUri,
       jwksUri: server.jwks_uri,
