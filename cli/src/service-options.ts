@@ -19,7 +19,7 @@ export function cookieSettingsOf({ cookies }: Config): CookieSettings {
 }
 
 export function agentOptionsOf(config: Config): OAuthAgentOptions {
-  const { authorization_server: server, agent, session, cookies } = config
+  const { authorization_server: server, agent, session, cookies, login } = config
   return {
     publicOrigin: config.public_url,
     trustedOrigins: trustedOriginsOf(config),
@@ -37,6 +37,7 @@ export function agentOptionsOf(config: Config): OAuthAgentOptions {
       pushedAuthorizationRequests: server.pushed_authorization_requests,
       timeoutSeconds: server.timeout_seconds,
       clockSkewSeconds: server.clock_skew_seconds,
+      requiredAuthentication: login.require,
     },
     cookies: cookieSettingsOf(config),
     session: {

@@ -11,7 +11,12 @@ import {
 } from '@token-handler/shared'
 import type { Background } from './background.ts'
 import { createDiscovery } from './discovery.ts'
-import { isAuthenticatedAsWanted, type IdTokenContext, type WantedAuthentication } from './id-token.ts'
+import {
+  isAuthenticatedAsRequired,
+  isAuthenticatedAsWanted,
+  type IdTokenContext,
+  type WantedAuthentication,
+} from './id-token.ts'
 import { verifyLogoutToken, type VerifiedLogoutToken } from './logout-token.ts'
 import { createMeasuredFetch, type ServerCall } from './measured-fetch.ts'
 import { isLoopbackIssuer } from './metadata.ts'
@@ -247,9 +252,12 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
         )
         const tokens = tokensOf(transcript, result)
         if (tokens.idToken === undefined) throw new Error('the ID token is missing')
-        if (!isAuthenticatedAsWanted(tokens.idToken.claims, pending, options.clockSkewSeconds)) {
-          throw new TokenHandlerError('authentication_too_weak')
-        }
+        const { claims } = tokens.idToken
+        const isStrong =
+          isAuthenticatedAsWanted(claims, pending, options.clockSkewSeconds) &&
+          (options.requiredAuthentication === undefined ||
+            isAuthenticatedAsRequired(claims, options.requiredAuthentication))
+        if (!isStrong) throw new TokenHandlerError('authentication_too_weak')
         return { ...tokens, idToken: tokens.idToken }
       } catch (cause) {
         if (transcript.tokens !== undefined) revoke(transcript.tokens)

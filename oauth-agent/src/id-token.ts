@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
+import type { RequiredAuthentication } from './options.ts'
 
 /** Claims of a verified ID token (OpenID Connect Core section 2). */
 export interface IdTokenClaims {
   readonly sub: string
   readonly sid?: unknown
   readonly acr?: unknown
+  readonly amr?: unknown
   readonly auth_time?: unknown
   readonly nonce?: unknown
   readonly [claim: string]: unknown
@@ -86,6 +88,13 @@ export function isAuthenticatedAsWanted(
   if (acrValues !== undefined && !acrValues.some((value) => value === claims.acr)) return false
   if (maxAgeSeconds === undefined) return true
   return typeof claims.auth_time === 'number' && claims.auth_time + maxAgeSeconds + clockSkewSeconds >= startedAt
+}
+
+/** Whether the user's authentication is as strong as every login has to be. */
+export function isAuthenticatedAsRequired(claims: IdTokenClaims, { acr, amr }: RequiredAuthentication): boolean {
+  if (acr.length > 0 && !acr.some((value) => value === claims.acr)) return false
+  const used: readonly unknown[] = Array.isArray(claims.amr) ? claims.amr : []
+  return amr.every((method) => used.includes(method))
 }
 
 /** The protected header of a JWS (RFC 7515 section 3.1), not verified; `undefined` when it is none. */

@@ -35,6 +35,7 @@ export function loginStart({
   readonly authorizationServer: Pick<AuthorizationServer, 'authorizationUrl' | 'codeChallenge'>
 }): RequestHandler {
   const allowed = new Set([...wellKnown, ...configuredNames(options)])
+  const required = options.authorizationServer.requiredAuthentication?.acr ?? []
   return async (req, res) => {
     const extra = allowedParameters(parametersOf(req), allowed)
     checkValues(extra)
@@ -54,6 +55,7 @@ export function loginStart({
       code_challenge_method: 'S256',
     })
     for (const resource of options.authorizationServer.resource) request.append('resource', resource)
+    if (required.length > 0) request.set('acr_values', required.join(' '))
     for (const [name, value] of extra) if (name !== 'scope') request.set(name, value)
     const url = await authorizationServer.authorizationUrl(request)
     addCookies(res, setCookies)

@@ -35,6 +35,16 @@ export interface AuthorizationServerOptions {
   /** Limit of one call. */
   readonly timeoutSeconds: number
   readonly clockSkewSeconds: number
+  /** What every login must have reached, whatever was asked for. Nothing unless given. */
+  readonly requiredAuthentication?: RequiredAuthentication | undefined
+}
+
+/** Claims that the ID token of a login must have (OpenID Connect Core section 2). */
+export interface RequiredAuthentication {
+  /** Authentication contexts, one of which was reached; any when empty. */
+  readonly acr: readonly string[]
+  /** Authentication methods, all of which were used (RFC 8176). */
+  readonly amr: readonly string[]
 }
 
 export interface SessionOptions {

@@ -170,11 +170,13 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
     return { claims: { ...all, kid: sealingKid(refresh) ?? '' }, refresh, access, id }
   }
 
-  function sealId(sid: string, exp: number, { raw, claims }: IdToken): string {
+  /** Shows the strength and time of the authentication by which policies judge: those of the login. */
+  function sealId({ sid, exp, acr, auth_time }: SessionFacts, { raw, claims }: IdToken): string {
+    const ofLogin = { ...(acr === undefined ? {} : { acr }), ...(auth_time === undefined ? {} : { auth_time }) }
     const idClaims: IdCookieClaims = {
       sid,
       exp,
-      claims: pickClaims(claims, options.idTokenClaims) ?? {},
+      claims: pickClaims({ ...claims, ...ofLogin }, options.idTokenClaims) ?? {},
       ...(options.logout.idTokenHint ? { idt: raw } : {}),
     }
     return sealer.seal('id-token', idClaims)
@@ -200,7 +202,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
         ...(typeof claims.auth_time === 'number' ? { auth_time: claims.auth_time } : {}),
         ...(routeClaims === undefined ? {} : { claims: routeClaims }),
       }
-      const id = sealId(sid, exp, tokens.idToken)
+      const id = sealId(facts, tokens.idToken)
       const clearedLogin = clearCookieLine(names.login('0'.repeat(16)), '/')
       return fit(
         (withAccess) => sealGeneration(facts, tokens, { id, idLength: id.length, withAccess }),
@@ -220,7 +222,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
         ...(scope === undefined ? {} : { scope }),
         ...(routeClaims === undefined ? {} : { claims: routeClaims }),
       }
-      const id = idToken === undefined ? undefined : sealId(shown.sid, shown.exp, idToken)
+      const id = idToken === undefined ? undefined : sealId(next, idToken)
       const idLength = id?.length ?? len[1]
       return fit(
         (withAccess) => sealGeneration(next, tokens, { id, idLength, withAccess }),

@@ -4,6 +4,7 @@ import { authorizationServer } from './sections/authorization-server.ts'
 import { cookies } from './sections/cookies.ts'
 import { ledger } from './sections/ledger.ts'
 import { listen, publicListen } from './sections/listeners.ts'
+import { login } from './sections/login.ts'
 import { proxy } from './sections/proxy.ts'
 import { session } from './sections/session.ts'
 import { spa } from './sections/spa.ts'
@@ -23,6 +24,7 @@ export const configSchema = z
     shutdown_seconds: seconds(25, 0, 600).describe('After SIGTERM, how long open requests may go on.'),
     authorization_server: authorizationServer,
     agent,
+    login,
     cookies,
     session,
     keys: z.strictObject({ file: z.string().min(1).describe('Key file, made by `token-handler keys generate`.') }),
