@@ -1,4 +1,13 @@
-import { exposeGauge, type Clock, type KeyRing, type Registry, type Rules, type Sample } from '@token-handler/shared'
+import {
+  exposeCounter,
+  exposeGauge,
+  type AuditLog,
+  type Clock,
+  type KeyRing,
+  type Registry,
+  type Rules,
+  type Sample,
+} from '@token-handler/shared'
 
 /** What no part tells of itself: the rules that this process knows, and its keys. */
 export function exposeState(
@@ -33,5 +42,42 @@ export function exposeState(
         if (createdAt !== undefined) yield [{ kid }, createdAt.getTime() / 1000]
       }
     },
+  })
+}
+
+/** What became of the events for the audit log. */
+export function exposeAudit(registry: Registry, audit: Pick<AuditLog, 'counts'>): void {
+  exposeCounter(registry, {
+    name: 'token_handler_audit_events_total',
+    help: 'Events for the audit log: recorded (given to it), written (the sink took them), lost (they found no room).',
+    labelNames: ['result'],
+    read() {
+      const { recorded, written, lost } = audit.counts()
+      return [
+        [{ result: 'recorded' }, recorded],
+        [{ result: 'written' }, written],
+        [{ result: 'lost' }, lost],
+      ]
+    },
+  })
+  exposeGauge(registry, {
+    name: 'token_handler_audit_pending_events',
+    help: 'Events that wait to be written to the audit log.',
+    read: () => [[{}, audit.counts().pending]],
+  })
+  exposeGauge(registry, {
+    name: 'token_handler_audit_failing',
+    help: '1 while the audit log cannot be written.',
+    read: () => [[{}, audit.counts().isFailing ? 1 : 0]],
+  })
+  exposeCounter(registry, {
+    name: 'token_handler_audit_write_errors_total',
+    help: 'Attempts to write to the audit log that failed.',
+    read: () => [[{}, audit.counts().writeErrors]],
+  })
+  exposeCounter(registry, {
+    name: 'token_handler_audit_alerts_total',
+    help: 'Alerts that the anomaly rules of the audit log raised.',
+    read: () => [[{}, audit.counts().alerts]],
   })
 }

@@ -21,7 +21,7 @@ import type { KeyRingSource } from './key-ring-file.ts'
 import { addressOf, drain, listen } from './listener.ts'
 import { createPublicServer } from './public-server.ts'
 import { agentOptionsOf, proxyOptionsOf, trustedOriginsOf } from './service-options.ts'
-import { exposeState } from './service-metrics.ts'
+import { exposeAudit, exposeState } from './service-metrics.ts'
 import { createSpaHandler } from './spa.ts'
 import { createSpaDevServer, type SpaDevServer } from './spa-dev-server.ts'
 
@@ -65,6 +65,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
   const audit = deps.audit ?? silentAuditLog
   const sealer = createCookieSealer(() => keys.current(), clock, registry)
   exposeState(registry, { rules: ledger.rules, keys: () => keys.current(), clock })
+  exposeAudit(registry, audit)
   const common = { sealer, clock, logger, audit, registry }
   const agent = only === 'proxy' ? undefined : createOAuthAgent({ ...common, options: agentOptionsOf(config), ledger })
   const proxy =
