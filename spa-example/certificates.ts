@@ -24,8 +24,12 @@ const lifetimeDays = 90
  * Makes a certificate authority that signs one server certificate and then forgets its key, so that trusting it cannot
  * be turned against anybody.
  * @param names DNS names of the server, wildcards included.
+ * @param purpose What the certificate shows: a server, or a client that connects to one.
  */
-export async function makeCertificates(names: readonly string[]): Promise<Certificates> {
+export async function makeCertificates(
+  names: readonly string[],
+  purpose: 'serverAuth' | 'clientAuth' = 'serverAuth',
+): Promise<Certificates> {
   // A little in the past, for clocks differ.
   const notBeforeDate = new Date(Date.now() - 3_600_000)
   const validity = { notBeforeDate, notAfterDate: new Date(notBeforeDate.getTime() + lifetimeDays * dayMs) }
@@ -44,7 +48,7 @@ export async function makeCertificates(names: readonly string[]): Promise<Certif
     extensions: [
       { name: 'basicConstraints', cA: false, critical: true },
       { name: 'keyUsage', digitalSignature: true, critical: true },
-      { name: 'extKeyUsage', serverAuth: true },
+      { name: 'extKeyUsage', [purpose]: true },
       { name: 'subjectAltName', altNames: names.map((value) => ({ type: 2 as const, value })) },
     ],
   })

@@ -1,5 +1,8 @@
-import { createServer, type Server } from 'node:http'
-import { describeError, type Logger } from '@token-handler/shared'
+import type { IncomingMessage, Server } from 'node:http'
+import { describeError, type AuditLog, type Config, type Ledger, type Logger } from '@token-handler/shared'
+import { createAdminApi, type AdminAnswer } from './admin/api.ts'
+import { createAuthentication } from './admin/authentication.ts'
+import { createPublicServer } from './public-server.ts'
 
 export interface Readiness {
   readonly ready: boolean
@@ -11,22 +14,54 @@ export interface AdminServerDeps {
   readonly readiness: () => Readiness
   /** In the text format of Prometheus. */
   readonly metrics: () => Promise<string>
+  /** The API under /admin/; none unless given. */
+  readonly api?: ((req: IncomingMessage) => Promise<AdminAnswer> | undefined) | undefined
   readonly logger: Logger
+  readonly configFile: string
 }
 
 interface Answer {
   readonly status: number
   readonly contentType?: string
+  readonly headers?: Readonly<Record<string, string>> | undefined
   readonly body: string
 }
 
 /** Prometheus text-based format, version 0.0.4. */
 const metricsType = 'text/plain; version=0.0.4; charset=utf-8'
 
-/** The admin listener: `/livez` while the process runs, `/readyz` once every part can do its work, and `/metrics`. */
-export function createAdminServer({ readiness, metrics, logger }: AdminServerDeps): Server {
-  async function answer(method: string | undefined, url: string | undefined): Promise<Answer> {
-    if (method !== 'GET' && method !== 'HEAD') return json(405, { code: 'method_not_allowed' })
+type AdminConfig = NonNullable<Config['admin']>
+
+/** The admin API as configured, or `undefined` where nobody could use it: without keys and client certificates. */
+export function configuredApi(
+  { admin, authorization_server: { issuer }, session }: Config,
+  deps: { readonly ledger: Ledger; readonly audit: Pick<AuditLog, 'record'>; readonly logger: Logger },
+): AdminServerDeps['api'] {
+  if (admin === undefined || !isApiOpen(admin)) return undefined
+  const authenticate = createAuthentication(admin.keys)
+  return createAdminApi({ ...deps, issuer, absoluteSeconds: session.absolute_seconds, authenticate })
+}
+
+/** Whether anybody can use the admin API. */
+export function isApiOpen({ keys, tls }: AdminConfig): boolean {
+  return Object.keys(keys).length > 0 || tls?.client_ca_file !== undefined
+}
+
+/**
+ * The admin listener: `/livez` while the process runs, `/readyz` once every part can do its work, `/metrics`, and the API
+ * under `/admin/`, which alone asks who is there.
+ * @throws ConfigError when the certificate or its key is not right.
+ */
+export function createAdminServer(config: AdminConfig, deps: AdminServerDeps): Server {
+  const { readiness, metrics, api, logger, configFile } = deps
+
+  async function answer(req: IncomingMessage): Promise<Answer> {
+    const called = await api?.(req)
+    if (called !== undefined) return { ...json(called.status, called.body), headers: called.headers }
+    const { method, url } = req
+    if (method !== 'GET' && method !== 'HEAD') {
+      return { ...json(405, { code: 'method_not_allowed' }), headers: { allow: 'GET, HEAD' } }
+    }
     if (url === '/livez') return json(200, { live: true })
     if (url === '/readyz') {
       const { ready, parts } = readiness()
@@ -36,17 +71,19 @@ export function createAdminServer({ readiness, metrics, logger }: AdminServerDep
     return json(404, { code: 'not_found' })
   }
 
-  return createServer((req, res) => {
-    const send = ({ status, contentType = 'application/json', body }: Answer): void => {
+  const server = createPublicServer(config, { configFile, options: {}, logger, section: 'admin' })
+  return server.on('request', (req, res) => {
+    const send = ({ status, contentType = 'application/json', headers, body }: Answer): void => {
       res.writeHead(status, {
         'content-type': contentType,
+        'content-length': Buffer.byteLength(body),
         'cache-control': 'no-store',
         'x-content-type-options': 'nosniff',
-        ...(status === 405 ? { allow: 'GET, HEAD' } : {}),
+        ...headers,
       })
       res.end(req.method === 'HEAD' ? undefined : body)
     }
-    answer(req.method, req.url).then(send, (error: unknown) => {
+    answer(req).then(send, (error: unknown) => {
       logger.error({ event: 'admin_failed', error: describeError(error) }, 'An error that should not be.')
       send(json(500, { code: 'server_error' }))
     })

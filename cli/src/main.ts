@@ -3,8 +3,11 @@ import { parseArgs } from 'node:util'
 import { ConfigError, LedgerOpenError } from '@token-handler/shared'
 import { check } from './commands/check.ts'
 import { keys } from './commands/keys.ts'
+import { revoke } from './commands/revoke.ts'
 import { schema } from './commands/schema.ts'
+import { sessions } from './commands/sessions.ts'
 import { start } from './commands/start.ts'
+import { LedgerUnreachableError } from './ledger-command.ts'
 import { UsageError } from './usage.ts'
 import { WorkerStartError } from './workers.ts'
 
@@ -17,12 +20,17 @@ const usage = `token-handler: keeps OAuth tokens out of JavaScript
   token-handler keys list --file FILE                        show ids and states of the keys, never the keys
   token-handler keys export --purpose access-token [--config FILE] [--out FILE]
                                                              make the key file of a proxy-only deployment
+  token-handler sessions --sub SUB | --sid SID [--json] [--config FILE]
+                                                             list live sessions: never a token
+  token-handler revoke --sub SUB | --sid SID | --as-sid SID | --client ID | --kid KID | --all
+                       [--before TIME] [--reason WORD] [--dry-run] [--json] [--config FILE]
+                                                             end sessions, now, on every process; --before is ISO 8601
   token-handler schema                                       print the JSON Schema of the configuration
 
   --config is token-handler.yaml unless given.
 `
 
-const commands = { start, check, keys, schema }
+const commands = { start, check, keys, sessions, revoke, schema }
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -34,6 +42,17 @@ async function main(): Promise<void> {
       out: { type: 'string' },
       file: { type: 'string' },
       purpose: { type: 'string' },
+      sub: { type: 'string' },
+      sid: { type: 'string' },
+      'as-sid': { type: 'string' },
+      client: { type: 'string' },
+      kid: { type: 'string' },
+      all: { type: 'boolean' },
+      issuer: { type: 'string' },
+      before: { type: 'string' },
+      reason: { type: 'string' },
+      'dry-run': { type: 'boolean' },
+      json: { type: 'boolean' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
@@ -56,7 +75,7 @@ function isUsageError(error: unknown): error is Error {
 
 /** What the machine refuses, such as a port that is taken, a folder that is not there, or a damaged ledger. */
 function isSystemError(error: unknown): error is Error {
-  if (error instanceof LedgerOpenError) return true
+  if (error instanceof LedgerOpenError || error instanceof LedgerUnreachableError) return true
   return error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === 'string'
 }
 

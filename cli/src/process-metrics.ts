@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { exposeCounter, exposeGauge, type Registry } from '@token-handler/shared'
+import { packageVersion } from './version.ts'
 
 const nanoseconds = 1e-9
 const microseconds = 1e-6
@@ -81,8 +82,4 @@ function openDescriptors(): number[] {
   } catch {
     return []
   }
-}
-
-const { version: packageVersion } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-  version: string
 }

@@ -6,34 +6,49 @@ import { dirname, resolve } from 'node:path'
 import { createSecureContext } from 'node:tls'
 import { ConfigError, describeError, type Config, type Logger } from '@token-handler/shared'
 
-type TlsConfig = NonNullable<Config['listen']['tls']>
-type FileKey = 'certificate_file' | 'private_key_file'
+type TlsConfig = NonNullable<NonNullable<Config['admin']>['tls']>
+type FileKey = 'certificate_file' | 'private_key_file' | 'client_ca_file'
+
+/** Which part of the configuration a listener is. */
+export type ListenerSection = 'listen' | 'admin'
 
 /** What a handshake needs: PEM, and the lowest version spoken. */
 interface TlsContext {
   readonly cert: Buffer
   readonly key: Buffer
   readonly minVersion: TlsConfig['minimum_version']
+  readonly ca?: Buffer
 }
 
 /** Certificates are renewed by replacing the files; polling also sees mounted secrets change, which events miss. */
 const watchIntervalMs = 500
 
+export interface ListenerOptions {
+  readonly configFile: string
+  readonly options: ServerOptions
+  readonly logger: Logger
+  /** `listen` unless given. */
+  readonly section?: ListenerSection
+}
+
 /**
- * The public listener: plain HTTP behind a terminator, or TLS as configured.
+ * A listener: plain HTTP behind a terminator, or TLS as configured. Where client certificates are configured they are asked
+ * for, and who has none may connect nevertheless: the request is judged, not the connection.
  * @param configFile Relative paths count from its folder.
  * @throws ConfigError when the certificate or its key is not right at the start.
  */
 export function createPublicServer(
-  { tls }: Config['listen'],
-  { configFile, options, logger }: { configFile: string; options: ServerOptions; logger: Logger },
+  listener: Config['listen'] | NonNullable<Config['admin']>,
+  { configFile, options, logger, section = 'listen' }: ListenerOptions,
 ): Server {
+  const tls: TlsConfig | undefined = listener.tls
   if (tls === undefined) return createServer(options)
-  const server = createTlsServer({ ...options, ...readTlsContext(tls, configFile) })
+  const clients = tls.client_ca_file === undefined ? {} : { requestCert: true, rejectUnauthorized: false }
+  const server = createTlsServer({ ...options, ...clients, ...readTlsContext(tls, configFile, section) })
   const reload = (): void => {
     try {
       // New handshakes only: connections that are open go on.
-      server.setSecureContext(readTlsContext(tls, configFile))
+      server.setSecureContext(readTlsContext(tls, configFile, section))
       logger.info({ event: 'certificate_reloaded' }, 'Certificate reloaded.')
     } catch (error) {
       logger.error(
@@ -42,7 +57,9 @@ export function createPublicServer(
       )
     }
   }
-  const files = [tls.certificate_file, tls.private_key_file].map((file) => resolve(dirname(configFile), file))
+  const files = [tls.certificate_file, tls.private_key_file, tls.client_ca_file]
+    .filter((file) => file !== undefined)
+    .map((file) => resolve(dirname(configFile), file))
   for (const file of files) watchFile(file, { interval: watchIntervalMs, persistent: false }, reload)
   server.on('close', () => {
     for (const file of files) unwatchFile(file, reload)
@@ -54,18 +71,21 @@ export function createPublicServer(
  * Reads certificate and key, and tries them.
  * @throws ConfigError that names what is wrong, never what is in the files.
  */
-export function readTlsContext(tls: TlsConfig, configFile: string): TlsContext {
-  const read = (key: FileKey): Buffer => attempt(key, () => readFileSync(resolve(dirname(configFile), tls[key])))
-  const context = {
+export function readTlsContext(tls: TlsConfig, configFile: string, section: ListenerSection = 'listen'): TlsContext {
+  const read = (key: FileKey): Buffer => attempt(key, () => readFileSync(resolve(dirname(configFile), tls[key] ?? '')))
+  const context: TlsContext = {
     cert: read('certificate_file'),
     key: read('private_key_file'),
     minVersion: tls.minimum_version,
-  } as const
+    ...(tls.client_ca_file === undefined ? {} : { ca: read('client_ca_file') }),
+  }
   // Without this an empty file passes, and every handshake fails.
   const isPair = attempt('certificate_file', () => new X509Certificate(context.cert)).checkPrivateKey(
     attempt('private_key_file', () => createPrivateKey(context.key)),
   )
   if (!isPair) refuse('private_key_file', 'does not belong to the certificate')
+  const { ca } = context
+  if (ca !== undefined) attempt('client_ca_file', () => new X509Certificate(ca))
   attempt('certificate_file', () => createSecureContext(context))
   return context
 
@@ -79,6 +99,6 @@ export function readTlsContext(tls: TlsConfig, configFile: string): TlsContext {
   }
 
   function refuse(key: FileKey, message: string): never {
-    throw new ConfigError(configFile, [{ path: `listen.tls.${key}`, message }])
+    throw new ConfigError(configFile, [{ path: `${section}.tls.${key}`, message }])
   }
 }

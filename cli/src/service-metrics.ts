@@ -26,6 +26,12 @@ export function exposeState(
     read: () => [[{}, Math.min(rules.staleForMs(), clock.monotonic() - startedAt) / 1000]],
   })
   exposeGauge(registry, {
+    name: 'token_handler_rules_stale',
+    help: '1 while rules may have been missed for too long; the policy says what that means.',
+    labelNames: ['policy'],
+    read: () => [[{ policy: rules.stalePolicy }, rules.staleForMs() > rules.staleAfterMs ? 1 : 0]],
+  })
+  exposeGauge(registry, {
     name: 'token_handler_key_active',
     help: '1 for the key that seals, 0 for those that only open.',
     labelNames: ['kid'],

@@ -16,9 +16,10 @@ import {
   type Ledger,
   type Logger,
 } from '@token-handler/shared'
-import { createAdminServer, type Readiness } from './admin.ts'
+import { configuredApi, createAdminServer, type Readiness } from './admin.ts'
 import type { KeyRingSource } from './key-ring-file.ts'
 import { addressOf, drain, listen } from './listener.ts'
+import { announcePresence } from './presence.ts'
 import { createPublicServer } from './public-server.ts'
 import { agentOptionsOf, proxyOptionsOf, trustedOriginsOf } from './service-options.ts'
 import { exposeAudit, exposeState } from './service-metrics.ts'
@@ -102,19 +103,30 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
     }
   }
   const adminServer =
-    config.admin === undefined ? undefined : createAdminServer({ readiness, metrics: () => registry.metrics(), logger })
+    config.admin === undefined
+      ? undefined
+      : createAdminServer(config.admin, {
+          readiness,
+          metrics: () => registry.metrics(),
+          api: configuredApi(config, { ledger, audit, logger }),
+          logger,
+          configFile,
+        })
   agent?.start()
   if (!server.listening) await listen(server, config.listen)
   if (adminServer !== undefined && config.admin !== undefined) await listen(adminServer, config.admin)
+  const parts = only ?? 'agent and proxy'
+  const kids = (): readonly string[] => keys.current().kids
+  const presence = announcePresence({ ledger, parts, kids, startedAt: clock.now() })
   logger.info(
     {
       event: 'started',
-      parts: only ?? 'agent and proxy',
+      parts,
       address: addressOf(server),
       ...(adminServer === undefined ? {} : { adminAddress: addressOf(adminServer) }),
       ledger: ledger.kind,
       staleRules: `${ledger.rules.stalePolicy} after ${ledger.rules.staleAfterMs / 1000} s`,
-      kids: keys.current().kids,
+      kids: kids(),
     },
     'Listening.',
   )
@@ -126,6 +138,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
     registry,
     readiness,
     async close() {
+      presence.stop()
       stopping = true
       await drain(server, config.shutdown_seconds * 1000)
       await agent?.close()

@@ -13,6 +13,17 @@ export interface CommandLine {
   readonly out?: string | undefined
   readonly file?: string | undefined
   readonly purpose?: string | undefined
+  readonly sub?: string | undefined
+  readonly sid?: string | undefined
+  readonly 'as-sid'?: string | undefined
+  readonly client?: string | undefined
+  readonly kid?: string | undefined
+  readonly all?: boolean | undefined
+  readonly issuer?: string | undefined
+  readonly before?: string | undefined
+  readonly reason?: string | undefined
+  readonly 'dry-run'?: boolean | undefined
+  readonly json?: boolean | undefined
 }
 
 export function parseOnly(only: string | undefined): 'agent' | 'proxy' | undefined {

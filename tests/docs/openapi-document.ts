@@ -28,17 +28,22 @@ export interface ApiDocument {
   }
 }
 
-const file = join(import.meta.dirname, '../../docs/openapi.yaml')
+/** A document in docs/. */
+export type DocumentName = 'openapi.yaml' | 'openapi-admin.yaml'
 
 /** References of the document that lead nowhere. */
-export function danglingReferences(): string[] {
+export function danglingReferences(name: DocumentName = 'openapi.yaml'): string[] {
   const dangling: string[] = []
-  readDocument((reference) => dangling.push(reference))
+  readDocument(name, (reference) => dangling.push(reference))
   return dangling
 }
 
-/** docs/openapi.yaml with every reference resolved. */
-export function readDocument(onDangling: (reference: string) => void = () => {}): ApiDocument {
+/** The document with every reference resolved. */
+export function readDocument(
+  name: DocumentName = 'openapi.yaml',
+  onDangling: (reference: string) => void = () => {},
+): ApiDocument {
+  const file = join(import.meta.dirname, '../../docs', name)
   const raw = parse(readFileSync(file, 'utf8'), { merge: true, uniqueKeys: true }) as unknown
   const resolve = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(resolve)
@@ -62,4 +67,41 @@ export function problemsOf(schema: JsonSchema, value: unknown): string[] {
   if (allOf !== undefined) return allOf.flatMap((part) => problemsOf(part, value))
   const parsed = z.fromJSONSchema(schema).safeParse(value)
   return parsed.success ? [] : parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
+}
+
+/** Headers of the message itself (RFC 9112), and those of the connection. */
+const ofTheMessage = new Set(['connection', 'content-length', 'content-type', 'date', 'keep-alive'])
+
+/** An answer as it arrived. */
+export interface ApiAnswer {
+  readonly status: number
+  readonly headers: Headers
+  readonly text: string
+  /** What the text says, if it is JSON. */
+  readonly json: unknown
+}
+
+/** What of an answer is not as the document has it; empty when nothing is. */
+export function problemsOfAnswer(
+  response: ApiResponse | undefined,
+  { status, headers, text, json }: ApiAnswer,
+): string[] {
+  if (response === undefined) return [`status ${status} is not documented`]
+  const documented = Object.entries(response.headers ?? {}).map(
+    ([name, header]) => [name.toLowerCase(), header] as const,
+  )
+  const names = new Set(documented.map(([name]) => name))
+  const problems = [...headers.keys()]
+    .filter((name) => !names.has(name) && !ofTheMessage.has(name))
+    .map((name) => `header ${name} is not documented`)
+  for (const [name, { required = false, schema }] of documented) {
+    const values = name === 'set-cookie' ? headers.getSetCookie() : [headers.get(name) ?? []].flat()
+    if (required && values.length === 0) problems.push(`header ${name} is missing`)
+    for (const value of values)
+      problems.push(...problemsOf(schema, value).map((problem) => `header ${name}: ${problem}`))
+  }
+  const media = response.content?.[headers.get('content-type') ?? '']
+  if (response.content === undefined) return text === '' ? problems : [...problems, 'a body is not documented']
+  if (media === undefined) return [...problems, `content type ${headers.get('content-type')} is not documented`]
+  return [...problems, ...problemsOf(media.schema, json)]
 }

@@ -13,7 +13,7 @@ import {
   type RunningAgent,
 } from '../oauth-agent/running-agent.ts'
 import { signIn } from '../support/sign-in.ts'
-import { danglingReferences, problemsOf, readDocument, type ApiResponse } from './openapi-document.ts'
+import { danglingReferences, problemsOfAnswer, readDocument, type ApiResponse } from './openapi-document.ts'
 
 const document = readDocument()
 const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
@@ -211,30 +211,6 @@ async function navigate({ url }: RunningAgent, headers: Record<string, string>):
   const setCookies = [response.headers['set-cookie'] ?? []].flat()
   const json = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>)
   return { status: response.statusCode, headers: new Headers(lines), setCookies, text, json }
-}
-
-/** Headers of the message itself (RFC 9112), and those of the connection. */
-const ofTheMessage = new Set(['connection', 'content-length', 'content-type', 'date', 'keep-alive'])
-
-function problemsOfAnswer(response: ApiResponse | undefined, { status, headers, text, json }: AgentAnswer): string[] {
-  if (response === undefined) return [`status ${status} is not documented`]
-  const documented = Object.entries(response.headers ?? {}).map(
-    ([name, header]) => [name.toLowerCase(), header] as const,
-  )
-  const names = new Set(documented.map(([name]) => name))
-  const problems = [...headers.keys()]
-    .filter((name) => !names.has(name) && !ofTheMessage.has(name))
-    .map((name) => `header ${name} is not documented`)
-  for (const [name, { required = false, schema }] of documented) {
-    const values = name === 'set-cookie' ? headers.getSetCookie() : [headers.get(name) ?? []].flat()
-    if (required && values.length === 0) problems.push(`header ${name} is missing`)
-    for (const value of values)
-      problems.push(...problemsOf(schema, value).map((problem) => `header ${name}: ${problem}`))
-  }
-  const media = response.content?.[headers.get('content-type') ?? '']
-  if (response.content === undefined) return text === '' ? problems : [...problems, 'a body is not documented']
-  if (media === undefined) return [...problems, `content type ${headers.get('content-type')} is not documented`]
-  return [...problems, ...problemsOf(media.schema, json)]
 }
 
 function codesOf({ content }: ApiResponse): string[] {

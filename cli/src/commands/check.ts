@@ -18,9 +18,11 @@ export async function check({ config: file, only }: CommandLine): Promise<void> 
 export function readConfiguration(file: string, only: 'agent' | 'proxy' | undefined): Config {
   const config = loadConfig(file, { only, env: process.env })
   const { tls } = config.listen
+  const adminTls = config.admin?.tls
   const refusals = [
     () => loadKeyFile(keyFilePath(file, config), neededPurposes(only)),
     () => tls !== undefined && readTlsContext(tls, file),
+    () => adminTls !== undefined && readTlsContext(adminTls, file, 'admin'),
     () => checkSpaFolder(file, config),
   ].flatMap(refusalOf)
   const [first] = refusals

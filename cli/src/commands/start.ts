@@ -1,5 +1,15 @@
-import { createLogger, Registry, type Config, type Logger } from '@token-handler/shared'
-import { createAdminServer } from '../admin.ts'
+import { dirname } from 'node:path'
+import {
+  createLogger,
+  openLedger,
+  Registry,
+  silentAuditLog,
+  systemClock,
+  type Config,
+  type Ledger,
+  type Logger,
+} from '@token-handler/shared'
+import { configuredApi, createAdminServer, isApiOpen } from '../admin.ts'
 import { keyContextOf, keyFilePath, neededPurposes, watchKeyFile } from '../key-ring-file.ts'
 import { addressOf, drain, listen } from '../listener.ts'
 import { exposeProcess } from '../process-metrics.ts'
@@ -27,7 +37,7 @@ export async function start(commandLine: CommandLine): Promise<void> {
   const logger = createLogger(config.log.level)
   if (isWorker()) await work(commandLine, config, workerLogger(logger))
   else if (count === undefined) onSignals(logger, await serve(commandLine, config, logger))
-  else await watchOver(count, config, logger)
+  else await watchOver(count, commandLine.config, config, logger)
 }
 
 /** What signals, or the primary, ask for. */
@@ -66,16 +76,23 @@ async function work(commandLine: CommandLine, { admin: _ours, ...config }: Confi
   reportToPrimary(running, addressOf(running.server))
 }
 
-async function watchOver(count: number, config: Config, logger: Logger): Promise<void> {
+async function watchOver(count: number, configFile: string, config: Config, logger: Logger): Promise<void> {
   checkSharedLedger(config)
   const pool = await startWorkers(count, logger)
-  const admin = config.admin === undefined ? undefined : createAdminServer({ ...pool, logger })
+  // The workers have the sessions in common with whoever opens their ledger.
+  const ledger: Ledger | undefined =
+    config.admin !== undefined && isApiOpen(config.admin)
+      ? await openLedger(config, { clock: systemClock, logger, folder: dirname(configFile) })
+      : undefined
+  const api = ledger && configuredApi(config, { ledger, audit: silentAuditLog, logger })
+  const admin = config.admin && createAdminServer(config.admin, { ...pool, api, logger, configFile })
   if (admin !== undefined && config.admin !== undefined) await listen(admin, config.admin)
   onSignals(logger, {
     reload: () => pool.reload(),
     async stop() {
       await pool.close()
       if (admin !== undefined) await drain(admin, 0)
+      await ledger?.close()
     },
   })
   const adminAddress = admin === undefined ? {} : { adminAddress: addressOf(admin) }

@@ -122,6 +122,11 @@ function checkListeners({ listen, admin, public_url }: Config): ConfigProblem[] 
   if (admin !== undefined && admin.port !== 0 && admin.port === listen.port) {
     problems.push({ path: 'admin.port', message: 'must differ from listen.port: the admin listener is never public' })
   }
+  const holders = Object.entries(admin?.keys ?? {})
+  holders.forEach(([name, key], index) => {
+    if (holders.findIndex(([, other]) => other === key) === index) return
+    problems.push({ path: `admin.keys.${name}`, message: 'is the key of somebody else, too' })
+  })
   if (listen.tls !== undefined && new URL(public_url).protocol !== 'https:') {
     problems.push({ path: 'listen.tls', message: 'contradicts public_url, which is not https' })
   }

@@ -1,9 +1,10 @@
 import { z } from 'zod'
+import { admin } from './sections/admin.ts'
 import { agent } from './sections/agent.ts'
 import { authorizationServer } from './sections/authorization-server.ts'
 import { cookies } from './sections/cookies.ts'
 import { ledger } from './sections/ledger.ts'
-import { listen, publicListen } from './sections/listeners.ts'
+import { publicListen } from './sections/listeners.ts'
 import { login } from './sections/login.ts'
 import { proxy } from './sections/proxy.ts'
 import { session } from './sections/session.ts'
@@ -20,7 +21,7 @@ export const configSchema = z
     public_url: origin.describe('Origin under which browsers reach agent and proxy.'),
     trusted_origins: z.array(origin).min(1).optional().describe('Origins of the SPA; the public_url unless given.'),
     listen: publicListen.prefault({}),
-    admin: listen.optional().describe('Listener for /livez and /readyz; never the public one.'),
+    admin: admin.optional().describe('Listener for /livez, /readyz, /metrics and /admin/*; never the public one.'),
     shutdown_seconds: seconds(25, 0, 600).describe('After SIGTERM, how long open requests may go on.'),
     authorization_server: authorizationServer,
     agent,

@@ -230,6 +230,8 @@ export type LogoutTokenClaim =
 export interface Rules {
   /** Rules that are held. */
   readonly size: number
+  /** All of them, for operators. */
+  inForce(): readonly Rule[]
   /** The reason why a session is over, or `undefined`. Costs a few map look-ups; called on every proxied request. */
   endOf(session: SessionIdentity): EndReason | undefined
   /** Calls back for every new rule, and when the rules become too old to serve by; the answer stops it. */

@@ -5,14 +5,13 @@ export const listen = z.strictObject({
   port: z.int().min(0).max(65_535).describe('Port to listen on.'),
 })
 
+export const tls = z.strictObject({
+  certificate_file: z.string().min(1).describe('PEM: the certificate, then those that lead to its root.'),
+  private_key_file: z.string().min(1).describe('PEM: the private key.'),
+  minimum_version: z.enum(['TLSv1.2', 'TLSv1.3']).default('TLSv1.3').describe('Oldest TLS version that is taken.'),
+})
+
 export const publicListen = listen.extend({
   port: listen.shape.port.default(3000).describe('Port to listen on.'),
-  tls: z
-    .strictObject({
-      certificate_file: z.string().min(1).describe('PEM: the certificate, then those that lead to its root.'),
-      private_key_file: z.string().min(1).describe('PEM: the private key.'),
-      minimum_version: z.enum(['TLSv1.2', 'TLSv1.3']).default('TLSv1.3').describe('Oldest TLS version that is taken.'),
-    })
-    .optional()
-    .describe('Terminates TLS here; changed files are read without a restart.'),
+  tls: tls.optional().describe('Terminates TLS here; changed files are read without a restart.'),
 })

@@ -1,0 +1,55 @@
+import { revocationSchema, revoke as revokeSessions, targetOf, type Revocation } from '../admin/revocation.ts'
+import { LedgerUnreachableError, withLedger } from '../ledger-command.ts'
+import { UsageError, type CommandLine } from '../usage.ts'
+
+/**
+ * `revoke --sub|--sid|--as-sid|--client|--kid|--all [--before T] [--dry-run]`: ends sessions on every process that shares
+ * the configured ledger.
+ */
+export async function revoke(line: CommandLine): Promise<void> {
+  const parsed = revocationSchema.safeParse(requestOf(line))
+  if (!parsed.success)
+    throw new UsageError(parsed.error.issues.map(({ path, message }) => optionText(path, message)).join('; '))
+  const request = parsed.data
+  const outcome = await withLedger(line.config, (ledger, { authorization_server: { issuer }, session }) =>
+    revokeSessions(request, { ledger, issuer, absoluteSeconds: session.absolute_seconds }),
+  )
+  if (outcome.state === 'unknown') throw new LedgerUnreachableError('the ledger cannot be reached; nothing was revoked')
+  process.stdout.write(`${line.json === true ? JSON.stringify(jsonOf(outcome, targetOf(request))) : textOf(outcome)}\n`)
+}
+
+function requestOf({
+  sub,
+  sid,
+  'as-sid': as_sid,
+  client,
+  kid,
+  all,
+  issuer,
+  before,
+  reason,
+  'dry-run': dry_run,
+}: CommandLine) {
+  return { sub, sid, as_sid, client, kid, all: all === true ? true : undefined, issuer, before, reason, dry_run }
+}
+
+function optionText(path: readonly PropertyKey[], message: string): string {
+  const [name] = path
+  return name === undefined
+    ? message.replace('as_sid', 'as-sid').replace('has to be given', 'is needed')
+    : `--${String(name).replace('_', '-')} ${message}`
+}
+
+function textOf({ isDryRun, before, expiresAt, sessions }: Revocation): string {
+  const count =
+    sessions === undefined ? 'All such sessions' : `${sessions} live ${sessions === 1 ? 'session' : 'sessions'}`
+  if (isDryRun) return `This would end ${count}.`
+  const [until, forgotten] = [before, expiresAt].map((instant) => new Date(instant ?? 0).toISOString())
+  return `${count} that began before ${until} ended; the rule is kept until ${forgotten}.`
+}
+
+function jsonOf({ isDryRun, before, expiresAt, sessions }: Revocation, target: string): Record<string, unknown> {
+  const iso = (instant: number | undefined): string | undefined =>
+    instant === undefined ? undefined : new Date(instant).toISOString()
+  return { target, dry_run: isDryRun, before: iso(before), expires_at: iso(expiresAt), sessions }
+}

@@ -1,0 +1,37 @@
+import { listSessions, sessionsSchema, type ListedSession } from '../admin/sessions.ts'
+import { LedgerUnreachableError, withLedger } from '../ledger-command.ts'
+import { UsageError, type CommandLine } from '../usage.ts'
+
+/** `sessions --sub SUB | --sid SID`: the live sessions of a subject, or one. Never a token. */
+export async function sessions({ config: file, sub, sid, issuer, json }: CommandLine): Promise<void> {
+  const parsed = sessionsSchema.safeParse({ sub, sid, issuer })
+  if (!parsed.success) throw new UsageError('sessions needs --sub SUB or --sid SID')
+  const found = await withLedger(file, (ledger, { authorization_server: server }) =>
+    listSessions(parsed.data, { ledger, issuer: server.issuer }),
+  )
+  if (found.state === 'unknown') throw new LedgerUnreachableError('the ledger cannot be reached')
+  process.stdout.write(json === true ? `${JSON.stringify({ sessions: found.sessions })}\n` : tableOf(found.sessions))
+}
+
+function tableOf(listed: readonly ListedSession[]): string {
+  if (listed.length === 0) return 'There is no live session.\n'
+  const rows = listed.map((one) => [
+    one.sid,
+    one.started_at,
+    one.last_active_at,
+    one.expires_at,
+    String(one.generation),
+    one.kid ?? '-',
+  ])
+  const all = [['SESSION', 'STARTED', 'LAST ACTIVE', 'EXPIRES', 'REFRESHES', 'KEY'], ...rows]
+  const widths = all[0]!.map((_, column) => Math.max(...all.map((row) => row[column]!.length)))
+  return all
+    .map(
+      (row) =>
+        `${row
+          .map((cell, column) => cell.padEnd(widths[column]!))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('')
+}

@@ -1,0 +1,127 @@
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import {
+  identityHash,
+  openSqliteLedger,
+  silentLogger,
+  systemClock,
+  type Ledger,
+  type SessionIdentity,
+} from '@token-handler/shared'
+import { randomSid } from '../shared/ledger-session.ts'
+import { until } from '../support/until.ts'
+import { workingFolder, type WorkingFolder } from './command-line.ts'
+
+/** A process that runs on the ledger, while commands are given beside it. */
+let folder: WorkingFolder
+let replica: Ledger
+beforeEach(async () => {
+  folder = workingFolder()
+  folder.configure({ ledger: { type: 'sqlite', file: 'sessions.db' } })
+  replica = await openSqliteLedger({
+    path: join(folder.path, 'sessions.db'),
+    clock: systemClock,
+    logger: silentLogger,
+    rules: { clientHash: identityHash('https://as.example', 'spa') },
+  })
+})
+afterEach(async () => {
+  await replica.close()
+  await folder.remove()
+})
+
+async function session(sub: string, facts: Partial<SessionIdentity> = {}): Promise<SessionIdentity> {
+  const sid = randomSid()
+  const begun = await replica.begin(sid, { absoluteSeconds: 43_200, idleSeconds: 3600 })
+  if (begun.state !== 'begun') throw new Error('no ledger')
+  const subjectHash = identityHash('https://as.example', sub)
+  const identity = { sid, startedAt: begun.startedAt, subjectHash, ...facts }
+  await replica.complete(identity)
+  return identity
+}
+
+const isOver = (identity: SessionIdentity): boolean => replica.rules.endOf(identity) !== undefined
+
+describe('token-handler revoke', () => {
+  it('ends the sessions of a subject in the processes that run, after a dry run that ended none', async () => {
+    const [one, two, other] = [await session('alice'), await session('alice'), await session('bob')]
+    const tried = await folder.run(['revoke', '--sub', 'alice', '--dry-run'])
+    expect([tried.code, tried.stderr, tried.stdout]).toEqual([0, '', 'This would end 2 live sessions.\n'])
+    const done = await folder.run(['revoke', '--sub', 'alice', '--reason', 'incident-42'])
+    expect([done.code, done.stderr]).toEqual([0, ''])
+    expect(done.stdout).toMatch(/^2 live sessions that began before \S+Z ended; the rule is kept until \S+Z\.\n$/)
+    await until('the process knows', () => isOver(one) && isOver(two))
+    expect(isOver(other)).toBe(false)
+    expect((await folder.run(['revoke', '--sub', 'alice', '--dry-run'])).stdout).toBe(
+      'This would end 0 live sessions.\n',
+    )
+  })
+
+  it.each([
+    ['--sid', (one: SessionIdentity) => one.sid],
+    ['--as-sid', () => 'as-session'],
+    ['--client', () => 'spa'],
+    ['--kid', () => 'k1'],
+    ['--all', () => undefined],
+  ])('takes %s', async (option, value) => {
+    const one = await session('alice', { asSessionHash: identityHash('https://as.example', 'as-session'), kid: 'k1' })
+    const given = value(one)
+    const answer = await folder.run(['revoke', option, ...(given === undefined ? [] : [given]), '--json'])
+    expect([answer.code, answer.stderr]).toEqual([0, ''])
+    expect(JSON.parse(answer.stdout)).toMatchObject({ dry_run: false, before: expect.any(String) })
+    await until('the process knows', () => isOver(one))
+  })
+
+  it('leaves alone what began after --before', async () => {
+    const one = await session('alice')
+    const before = new Date(one.startedAt).toISOString()
+    const answer = await folder.run(['revoke', '--all', '--before', before, '--dry-run', '--json'])
+    expect(JSON.parse(answer.stdout)).toEqual({ target: 'all', dry_run: true, before, sessions: 0 })
+  })
+
+  it.each([
+    [['revoke'], 'exactly one of'],
+    [['revoke', '--all', '--sub', 'alice'], 'exactly one of'],
+    [['revoke', '--all', '--before', 'yesterday'], '--before'],
+    [['revoke', '--kid', 'no key'], '--kid'],
+    [['revoke', '--all', '--reason', 'because I say so'], '--reason'],
+    [['sessions'], 'sessions needs'],
+    [['sessions', '--sub', 'alice', '--sid', 'x'], 'sessions needs'],
+  ])('says what is wrong with %j', async (args, message) => {
+    const { code, stderr, stdout } = await folder.run(args)
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).toContain(message)
+    expect(replica.rules.size).toBe(0)
+  })
+
+  it('is no use with a ledger that no other process sees', async () => {
+    folder.configure({ ledger: { type: 'memory' } })
+    const { code, stderr } = await folder.run(['revoke', '--all'])
+    expect(code).toBe(2)
+    expect(stderr).toContain('use the admin API')
+  })
+
+  it('fails, and says so, when the ledger cannot be reached', async () => {
+    folder.configure({ ledger: { type: 'redis', url: 'redis://127.0.0.1:9' } })
+    const { code, stderr } = await folder.run(['revoke', '--all'])
+    expect(code).toBe(1)
+    expect(stderr).toContain('nothing was revoked')
+  })
+})
+
+describe('token-handler sessions', () => {
+  it('lists the live sessions of a subject, or one session', async () => {
+    const one = await session('alice', { kid: 'k1' })
+    await session('bob')
+    const listed = await folder.run(['sessions', '--sub', 'alice'])
+    expect([listed.code, listed.stderr]).toEqual([0, ''])
+    expect(listed.stdout.split('\n').map((line) => line.split(/\s{2,}/))).toEqual([
+      ['SESSION', 'STARTED', 'LAST ACTIVE', 'EXPIRES', 'REFRESHES', 'KEY'],
+      [one.sid, expect.any(String), expect.any(String), expect.any(String), '0', 'k1'],
+      [''],
+    ])
+    const { stdout } = await folder.run(['sessions', '--sid', one.sid, '--json'])
+    expect(JSON.parse(stdout)).toMatchObject({ sessions: [{ sid: one.sid, kid: 'k1' }] })
+    expect((await folder.run(['sessions', '--sub', 'nobody'])).stdout).toBe('There is no live session.\n')
+  })
+})
