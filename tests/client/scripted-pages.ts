@@ -13,7 +13,10 @@ const TYPES: Readonly<Record<string, string>> = {
 
 const PAGE = '<!doctype html><title>test page</title><script type="module" src="/page.js"></script>'
 const PAGE_SCRIPT = `import * as library from '/src/index.ts'
-window.library = library
+import * as capabilities from '/src/capabilities.ts'
+import * as streams from '/src/streams.ts'
+import * as stepUp from '/src/step-up.ts'
+window.library = { ...library, ...capabilities, ...streams, ...stepUp }
 window.client = library.createTokenHandlerClient()
 `
 

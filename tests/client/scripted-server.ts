@@ -3,6 +3,7 @@ import { createSecureServer } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import { createAgentScript } from './scripted-agent.ts'
 import { createPages } from './scripted-pages.ts'
+import { acceptSockets, type ScriptedSockets } from './scripted-sockets.ts'
 
 export interface Received {
   readonly method: string
@@ -15,7 +16,8 @@ export interface Received {
 export interface Answer {
   readonly status: number
   readonly headers?: Readonly<Record<string, string | string[]>>
-  readonly body?: string
+  /** Text, or a function that writes the body bit by bit. */
+  readonly body?: string | ((response: ServerResponse) => void)
 }
 
 /** Answers a request; undefined leaves it to the next script. */
@@ -34,6 +36,8 @@ export interface ScriptedServer {
   readonly corsOrigins: string[]
   /** Puts a script before what the server does by itself. */
   script(route: string, script: Script): void
+  /** WebSockets at `/api/`, and who asked for them. */
+  readonly sockets: ScriptedSockets
   /** Keeps the requests of a route waiting. */
   hold(route: string): Hold
   close(): Promise<void>
@@ -82,7 +86,8 @@ export async function startScriptedServer(options: ScriptedServerOptions = {}): 
     }
     answer ??= agent?.answer(request) ?? (await pages(request)) ?? { status: 404, body: 'not found' }
     res.writeHead(answer.status, { 'cache-control': 'no-store', ...cors, ...answer.headers })
-    res.end(answer.body)
+    if (typeof answer.body === 'function') answer.body(res)
+    else res.end(answer.body)
   }
   const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
     // A client that goes away in the middle of its request is no failure of the server.
@@ -109,6 +114,7 @@ export async function startScriptedServer(options: ScriptedServerOptions = {}): 
     port,
     agent,
     received,
+    sockets: acceptSockets(server),
     corsOrigins,
     receivedAt: (route) => received.filter(({ method, path }) => route === `${method} ${path}`),
     script: (route, script) => void scripts.push({ route, script }),
@@ -152,7 +158,7 @@ function corsHeaders(request: Received, origins: readonly string[]): Record<stri
   return {
     'access-control-allow-origin': origin,
     'access-control-allow-credentials': 'true',
-    'access-control-allow-headers': 'token-handler-version, content-type',
+    'access-control-allow-headers': 'token-handler-version, content-type, x-amz-checksum-sha256',
     'access-control-allow-methods': 'GET, POST, PUT, DELETE',
     'access-control-expose-headers': 'Retry-After, WWW-Authenticate',
     vary: 'Origin',

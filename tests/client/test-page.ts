@@ -1,12 +1,15 @@
 import { afterAll, afterEach, beforeAll, beforeEach } from '@jest/globals'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import type * as Library from '@token-handler/client'
+import type * as Capabilities from '@token-handler/client/capabilities'
+import type * as StepUp from '@token-handler/client/step-up'
+import type * as Streams from '@token-handler/client/streams'
 import { launchBrowser } from '../support/browser.ts'
 import { startScriptedServer, type ScriptedServer } from './scripted-server.ts'
 
 declare global {
   interface Window {
-    library: typeof Library
+    library: typeof Library & typeof Capabilities & typeof StepUp & typeof Streams
     client: Library.TokenHandlerClient
     changes: Library.SessionChange[]
   }
@@ -104,8 +107,10 @@ export function failureOf(page: Page, call: () => Promise<unknown>): Promise<Rec
       await (window.eval(`(${source})`) as () => Promise<unknown>)()
       return undefined
     } catch (error) {
-      const { name, code, status, retryAfterSeconds, reason } = error as Record<string, unknown>
-      return { name, code, status, retryAfterSeconds, reason }
+      if (!(error instanceof Error)) return { thrown: error }
+      const { name, code, status, retryAfterSeconds, reason, ...more } = error as unknown as Record<string, unknown>
+      const { acrValues, maxAge, storageCode, isExpired } = more
+      return { name, code, status, retryAfterSeconds, reason, acrValues, maxAge, storageCode, isExpired }
     }
   }, call.toString())
 }

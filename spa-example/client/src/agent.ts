@@ -1,3 +1,4 @@
+import { stepUpAskedBy } from './challenge.ts'
 import { TemporaryError, TokenHandlerClientError } from './errors.ts'
 
 /** The version of the wire contract; the header also forces a preflight on cross-origin calls. */
@@ -11,8 +12,8 @@ export interface Agent {
   readonly baseUrl: URL
   /** Asks. @throws TemporaryError when another try may help, TokenHandlerClientError otherwise */
   get(path: string): Promise<AgentAnswer>
-  /** Sends, form-urlencoded. `keepalive` lets the answer's cookies arrive though the page is left. */
-  post(path: string, fields?: URLSearchParams, keepalive?: boolean): Promise<AgentAnswer>
+  /** Sends a form, or JSON in a Blob. `keepalive` lets the answer's cookies arrive though the page is left. */
+  post(path: string, body?: URLSearchParams | Blob, keepalive?: boolean): Promise<AgentAnswer>
 }
 
 /** Statuses that tell of a passing condition: too many requests, upstream or store unreachable, too slow. */
@@ -42,13 +43,13 @@ export function createAgent(baseUrl: URL, timeoutMs: number): Agent {
     }
     const answer = typeof body === 'object' && body !== null ? (body as AgentAnswer) : undefined
     if (response.ok && answer !== undefined) return answer
-    throw agentError(response, answer)
+    throw stepUpAskedBy(response) ?? agentError(response, answer)
   }
   return {
     baseUrl,
     get: (path) => call(path, { method: 'GET' }),
-    post: (path, fields, keepalive = false) =>
-      call(path, { method: 'POST', keepalive, ...(fields === undefined ? {} : { body: fields }) }),
+    post: (path, body, keepalive = false) =>
+      call(path, { method: 'POST', keepalive, ...(body === undefined ? {} : { body }) }),
   }
 }
 

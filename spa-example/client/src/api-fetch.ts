@@ -1,4 +1,6 @@
+import { abortable } from './abortable.ts'
 import { retryAfterSeconds, VERSION, VERSION_HEADER } from './agent.ts'
+import { stepUpAskedBy } from './challenge.ts'
 import { SessionEndedError, TemporaryError, TokenHandlerClientError } from './errors.ts'
 import { accessTokenLeft, type Refresher } from './refresh.ts'
 import { repeatableRequest } from './repeatable-request.ts'
@@ -7,9 +9,14 @@ import type { SessionStore } from './session-store.ts'
 export interface ApiFetchDeps {
   readonly store: SessionStore
   readonly refresher: Refresher
-  /** Origins besides the page's own that may be called with the session's cookies. */
-  readonly apiOrigins: ReadonlySet<string>
+  readonly apiUrl: ApiUrl
 }
+
+/**
+ * A URL that may be called with the session's cookies.
+ * @throws TokenHandlerClientError `origin_not_allowed`
+ */
+export type ApiUrl = (url: string | URL) => URL
 
 export type ApiFetch = (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>
 
@@ -24,12 +31,10 @@ const REFUSALS: Readonly<Record<Refusal, number>> = {
 }
 
 /** `fetch` for APIs behind the OAuth Proxy: with the session, refreshed and repeated when its access token is over. */
-export function createApiFetch({ store, refresher, apiOrigins }: ApiFetchDeps): ApiFetch {
+export function createApiFetch({ store, refresher, apiUrl }: ApiFetchDeps): ApiFetch {
   return async (input, init) => {
     const request = await repeatableRequest(input, init, { [VERSION_HEADER]: VERSION })
-    if (!apiOrigins.has(request.url.origin)) {
-      throw new TokenHandlerClientError('origin_not_allowed', `${request.url.origin} is not one of apiOrigins.`)
-    }
+    apiUrl(request.url)
     if (accessTokenLeft(store.current) === 0) await abortable(refresher.renew(performance.now()), request.signal)
     // A stream is sent once, so it gets a token that lives; others go on with the old one meanwhile.
     else if (request.repeatable) void refresher.early()
@@ -38,6 +43,8 @@ export function createApiFetch({ store, refresher, apiOrigins }: ApiFetchDeps): 
     for (let sends = 1; ; sends += 1) {
       const since = performance.now()
       const response = await fetch(request.build())
+      const stepUp = stepUpAskedBy(response, request)
+      if (stepUp !== undefined) throw stepUp
       const code = await refusal(response)
       if (code === undefined) return response
       const { status } = response
@@ -76,14 +83,4 @@ async function refusal(response: Response): Promise<Refusal | undefined> {
 
 function isRefusal(code: unknown): code is Refusal {
   return typeof code === 'string' && Object.hasOwn(REFUSALS, code)
-}
-
-/** Waits for work that others may wait for too, until this caller gives up. */
-function abortable(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason)
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort)
-    void work.then(() => resolve(), reject).finally(() => signal.removeEventListener('abort', abort))
-  })
 }

@@ -1,10 +1,10 @@
-import { createTokenHandlerClient, type TokenHandlerClientOptions } from './client.ts'
 import {
   CookiesNotStoredError,
   TemporaryError,
   TokenHandlerClientError,
   type CookiesNotStoredReason,
 } from './errors.ts'
+import { createLoginParts, type TokenHandlerClientOptions } from './login-parts.ts'
 import { hasAuthorizationResponse, takeReturnTo } from './login.ts'
 import { sameOriginPath } from './navigation.ts'
 
@@ -21,7 +21,7 @@ export interface CallbackPageOptions extends TokenHandlerClientOptions {
  * read a code and its state here could finish the login in an attacker's browser.
  */
 export async function runCallbackPage(options: CallbackPageOptions = {}): Promise<void> {
-  const client = createTokenHandlerClient(options)
+  const client = createLoginParts(options)
   const home = sameOriginPath(options.defaultReturnTo) ?? '/'
   const handled = hasAuthorizationResponse(location.search)
   try {

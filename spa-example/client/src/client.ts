@@ -1,36 +1,17 @@
-import { createAgent } from './agent.ts'
-import { createApiFetch } from './api-fetch.ts'
-import { endLogin, hasAuthorizationResponse, startLogin, takeReturnTo } from './login.ts'
+import { createApiFetch, type ApiUrl } from './api-fetch.ts'
+import { TokenHandlerClientError } from './errors.ts'
+import {
+  createLoginParts,
+  type CallbackOptions,
+  type LoginOptions,
+  type TokenHandlerClientOptions,
+} from './login-parts.ts'
 import { navigableUrl, sameOriginPath } from './navigation.ts'
 import { createRefreshLock } from './refresh-lock.ts'
-import { createRefresher } from './refresh.ts'
-import { createSessionStore, type SessionListener } from './session-store.ts'
-import { parseSession, type Session } from './session.ts'
-
-export interface TokenHandlerClientOptions {
-  /** Base URL of the OAuth Agent, relative to the page or absolute. Default `/oauth-agent`. */
-  readonly agentUrl?: string | URL
-  /** Origins besides the page's own that `fetch` may call with the session, e.g. `https://api.example.com`. */
-  readonly apiOrigins?: readonly string[]
-  /** Where the callback page goes when no path was remembered. Default `/`. */
-  readonly defaultReturnTo?: string
-  /** Where `logout` goes when the authorization server has no end-session endpoint. Default `/`. */
-  readonly postLogoutPath?: string
-  /** How long to wait for the agent, in milliseconds. Default 20000; a refresh may rightly take 8 s. */
-  readonly timeoutMs?: number
-}
-
-export interface LoginOptions {
-  /** A path of this origin to return to; anything else is ignored. Default: the current page. */
-  readonly returnTo?: string
-  /** Sent along to `login/start`, e.g. `scope`, `prompt`, `login_hint`; the agent keeps an allow-list. */
-  readonly authorizationParameters?: Readonly<Record<string, string>>
-}
-
-export interface CallbackOptions {
-  /** Go to the remembered path afterwards. Default true. */
-  readonly navigate?: boolean
-}
+import { createRefresher, type Refresher } from './refresh.ts'
+import { createSessionCall, type SessionCall } from './session-call.ts'
+import type { SessionListener, SessionStore } from './session-store.ts'
+import type { Session } from './session.ts'
 
 export interface LogoutOptions {
   /** Leave the page afterwards. Default true. */
@@ -39,13 +20,21 @@ export interface LogoutOptions {
   readonly authorizationServer?: boolean
 }
 
+/** What the other modules of this package build on; not for applications, and free to change. */
+export interface ClientInternals {
+  readonly store: SessionStore
+  readonly refresher: Refresher
+  readonly call: SessionCall
+  readonly apiUrl: ApiUrl
+}
+
 /** One page's view of the session. No token ever passes through it. */
 export interface TokenHandlerClient {
   /** What is known without asking; undefined before the first answer. */
   readonly current: Session | undefined
   /** Asks the agent who is logged in. Simultaneous calls share one request. */
   session(): Promise<Session>
-  /** Leaves the page for the authorization server. */
+  /** Leaves the page for the authorization server. Takes a `StepUpRequiredError` as it is. */
   login(options?: LoginOptions): Promise<void>
   /**
    * For the callback page: completes the login, removes the query from the address, and goes to the remembered path.
@@ -60,48 +49,28 @@ export interface TokenHandlerClient {
   /**
    * `fetch` with the session, for this origin and `apiOrigins`. Refreshes once for all tabs when needed, and repeats the
    * request with its body. Answers of the API, errors too, and network errors come back as from `fetch` itself.
-   * @throws SessionEndedError log in again; TemporaryError try later; TokenHandlerClientError `origin_not_allowed`,
-   *   `body_not_repeatable` (the body is a stream)
+   * @throws SessionEndedError log in again; StepUpRequiredError log in with what it asks for; TemporaryError try later;
+   *   TokenHandlerClientError `origin_not_allowed`, `body_not_repeatable` (the body is a stream)
    */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>
   /** Hears of every change of the session, in other tabs too. @returns ends the subscription */
   on(event: 'session', listener: SessionListener): () => void
   /** Ends all subscriptions and the connection to other tabs. */
   close(): void
+  readonly internals: ClientInternals
 }
 
 /** The client of one OAuth Agent. Makes no request by itself. */
 export function createTokenHandlerClient(options: TokenHandlerClientOptions = {}): TokenHandlerClient {
-  const base = new URL(options.agentUrl ?? '/oauth-agent', location.href)
-  if (!base.pathname.endsWith('/')) base.pathname += '/'
-  const name = `token-handler/1:${base.origin}${base.pathname}`
-  const agent = createAgent(base, options.timeoutMs ?? 20_000)
-  const store = createSessionStore(name)
+  const { name, agent, store, ask, session, login, handleCallback } = createLoginParts(options)
   const apiOrigins = new Set([location.origin, ...(options.apiOrigins ?? []).map((origin) => new URL(origin).origin)])
-  let asking: Promise<Session> | undefined
-  let callback: Promise<Session> | undefined
-
-  const ask = async (): Promise<Session> => {
-    const { epoch } = store
-    const askedAt = performance.now()
-    const session = parseSession(await agent.get('session'))
-    // Something happened while the answer was on its way, which may be from before.
-    if (epoch !== store.epoch || store.renewedAt > askedAt) return store.current ?? session
-    store.learn(session)
-    return session
+  const call = createSessionCall(agent, store)
+  const refresher = createRefresher({ call, store, lock: createRefreshLock(name), ask })
+  const apiUrl: ApiUrl = (input) => {
+    const url = new URL(input, location.href)
+    if (apiOrigins.has(url.origin)) return url
+    throw new TokenHandlerClientError('origin_not_allowed', `${url.origin} is not one of apiOrigins.`)
   }
-  const session = (): Promise<Session> => {
-    asking ??= ask().finally(() => {
-      asking = undefined
-    })
-    return asking
-  }
-  const complete = async (navigate: boolean): Promise<Session> => {
-    const completed = await endLogin({ agent, store })
-    if (navigate) location.replace(takeReturnTo() ?? sameOriginPath(options.defaultReturnTo) ?? '/')
-    return completed
-  }
-  const refresher = createRefresher({ agent, store, lock: createRefreshLock(name), ask })
 
   return {
     get current() {
@@ -109,16 +78,9 @@ export function createTokenHandlerClient(options: TokenHandlerClientOptions = {}
     },
     session,
     refresh: () => refresher.refresh(),
-    fetch: createApiFetch({ store, refresher, apiOrigins }),
-    async login({ returnTo, authorizationParameters = {} } = {}) {
-      const here = location.pathname + location.search + location.hash
-      location.assign(await startLogin({ agent }, returnTo ?? here, authorizationParameters))
-    },
-    async handleCallback({ navigate = true } = {}) {
-      // React calls effects twice in development: the second call waits for the first, the query being gone.
-      if (hasAuthorizationResponse(location.search)) callback = complete(navigate)
-      return callback ?? session()
-    },
+    fetch: createApiFetch({ store, refresher, apiUrl }),
+    login,
+    handleCallback,
     async logout({ navigate = true, authorizationServer = true } = {}) {
       const answer = await agent.post('logout', undefined, true)
       store.end('logout')
@@ -131,5 +93,6 @@ export function createTokenHandlerClient(options: TokenHandlerClientOptions = {}
     },
     on: (_event, listener) => store.subscribe(listener),
     close: () => store.close(),
+    internals: { store, refresher, call, apiUrl },
   }
 }

@@ -10,6 +10,13 @@ export type ClientErrorCode =
   | 'origin_not_allowed'
   | 'body_not_repeatable'
   | 'cookies_not_stored'
+  | 'step_up_required'
+  | 'user_changed'
+  | 'stream_refused'
+  | 'storage_unreachable'
+  | 'storage_stalled'
+  | 'storage_busy'
+  | 'storage_refused'
 
 /** Where an error came from, as far as HTTP tells. */
 export interface ErrorDetails {
@@ -44,6 +51,27 @@ export class SessionEndedError extends TokenHandlerClientError {
 /** It may work later, after `retryAfterSeconds` if given. The session is as it was. */
 export class TemporaryError extends TokenHandlerClientError {
   override name = 'TemporaryError'
+}
+
+/**
+ * The call asks for a stronger or a more recent login (RFC 9470). `login(error)` logs in with what it asks for;
+ * `stepUp` of `@token-handler/client/step-up` repeats the call afterwards.
+ */
+export class StepUpRequiredError extends TokenHandlerClientError {
+  override name = 'StepUpRequiredError'
+  /** Authentication contexts, one of which is needed; empty when any will do. */
+  readonly acrValues: readonly string[]
+  /** Most seconds since the user authenticated; absent when it does not matter. */
+  readonly maxAge?: number
+  /** The refused call, unread; absent when its body was a stream, or the call was one to the agent. */
+  readonly request?: Request
+
+  constructor(challenge: { readonly acrValues: readonly string[]; readonly maxAge?: number }, request?: Request) {
+    super('step_up_required', 'This needs a stronger or a more recent login.', { status: 401 })
+    this.acrValues = challenge.acrValues
+    if (challenge.maxAge !== undefined) this.maxAge = challenge.maxAge
+    if (request !== undefined) this.request = request
+  }
 }
 
 /** Why a browser likely dropped the cookies of a login that the agent completed. */

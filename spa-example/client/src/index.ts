@@ -1,14 +1,14 @@
 export {
   createTokenHandlerClient,
-  type CallbackOptions,
-  type LoginOptions,
+  type ClientInternals,
   type LogoutOptions,
   type TokenHandlerClient,
-  type TokenHandlerClientOptions,
 } from './client.ts'
+export type { CallbackOptions, LoginOptions, TokenHandlerClientOptions } from './login-parts.ts'
 export {
   CookiesNotStoredError,
   SessionEndedError,
+  StepUpRequiredError,
   TemporaryError,
   TokenHandlerClientError,
   type ClientErrorCode,

@@ -3,8 +3,7 @@ import { CookiesNotStoredError, TemporaryError, type CookiesNotStoredReason } fr
 import { isLoopback, navigableUrl, sameOriginPath } from './navigation.ts'
 import type { SessionStore } from './session-store.ts'
 import { parseSession, type Session } from './session.ts'
-
-const RETURN_TO = 'token-handler:return-to'
+import { CALL, CALL_PENDING, remember, RETURN_TO, take } from './tab-memory.ts'
 
 export interface LoginDeps {
   readonly agent: Agent
@@ -28,7 +27,9 @@ export async function startLogin(
 ): Promise<string> {
   const answer = await agent.post('login/start', new URLSearchParams(parameters))
   const url = navigableUrl(answer['authorization_url'], agent.baseUrl)
-  rememberReturnTo(sameOriginPath(returnTo))
+  remember(RETURN_TO, sameOriginPath(returnTo))
+  // It belonged to a login that was given up.
+  take(CALL_PENDING)
   return url
 }
 
@@ -47,29 +48,14 @@ export async function endLogin({ agent, store }: LoginDeps): Promise<Session> {
   })
   if (!stored.isLoggedIn) throw new CookiesNotStoredError(likelyReason(agent.baseUrl))
   store.renew(stored, 'login')
+  remember(CALL, take(CALL_PENDING))
   return stored
 }
 
 /** The remembered path, once; undefined when there is none, or it has become unfit, or leads to this very page. */
 export function takeReturnTo(): string | undefined {
-  let stored: string | null = null
-  try {
-    stored = sessionStorage.getItem(RETURN_TO)
-    sessionStorage.removeItem(RETURN_TO)
-  } catch {
-    // Storage is blocked, as cookies then are; the login has its own error for that.
-  }
-  const path = sameOriginPath(stored)
+  const path = sameOriginPath(take(RETURN_TO))
   return path === undefined || new URL(path, location.origin).pathname === location.pathname ? undefined : path
-}
-
-function rememberReturnTo(path: string | undefined): void {
-  try {
-    if (path === undefined) sessionStorage.removeItem(RETURN_TO)
-    else sessionStorage.setItem(RETURN_TO, path)
-  } catch {
-    // As above: the login ends at the default path then.
-  }
 }
 
 function likelyReason(agentUrl: URL): CookiesNotStoredReason {

@@ -1,6 +1,6 @@
-import type { Agent } from './agent.ts'
 import { SessionEndedError, TemporaryError, TokenHandlerClientError } from './errors.ts'
 import type { RefreshLock } from './refresh-lock.ts'
+import type { SessionCall } from './session-call.ts'
 import type { SessionStore } from './session-store.ts'
 import { parseClaims, parseTimes, secondsLeft, type Session } from './session.ts'
 
@@ -18,7 +18,7 @@ export interface Refresher {
 }
 
 export interface RefresherDeps {
-  readonly agent: Agent
+  readonly call: SessionCall
   readonly store: SessionStore
   readonly lock: RefreshLock
   /** Asks the agent anew: an answer that was on its way before does not count. */
@@ -29,7 +29,7 @@ export interface RefresherDeps {
 const EARLY = 0.8
 const BACKOFF_SECONDS = { first: 5, most: 60 }
 
-export function createRefresher({ agent, store, lock, ask }: RefresherDeps): Refresher {
+export function createRefresher({ call, store, lock, ask }: RefresherDeps): Refresher {
   let refreshing: Promise<Session> | undefined
   let renewing: Promise<void> | undefined
   let failures = 0
@@ -37,19 +37,13 @@ export function createRefresher({ agent, store, lock, ask }: RefresherDeps): Ref
 
   const post = async (): Promise<Session> => {
     const { epoch } = store
-    try {
-      const answer = await agent.post('refresh', new URLSearchParams(), true)
-      const known = store.epoch === epoch ? store.current : undefined
-      // Nobody has asked yet who is logged in, or that has changed meanwhile: the times alone would not say it.
-      if (known?.isLoggedIn !== true) return await ask()
-      const times = parseTimes(answer)
-      store.renew({ ...known, ...parseClaims(answer), ...times, receivedAt: performance.now() }, 'updated')
-      return store.current ?? known
-    } catch (error) {
-      if (!(error instanceof TokenHandlerClientError) || error.status !== 401) throw error
-      if (store.epoch === epoch) store.end('ended')
-      throw new SessionEndedError(error.code, error.message, { status: 401, cause: error })
-    }
+    const answer = await call('refresh', new URLSearchParams(), true)
+    const known = store.epoch === epoch ? store.current : undefined
+    // Nobody has asked yet who is logged in, or that has changed meanwhile: the times alone would not say it.
+    if (known?.isLoggedIn !== true) return ask()
+    const times = parseTimes(answer)
+    store.renew({ ...known, ...parseClaims(answer), ...times, receivedAt: performance.now() }, 'updated')
+    return store.current ?? known
   }
 
   const refresh = (): Promise<Session> => {
