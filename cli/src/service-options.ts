@@ -1,6 +1,6 @@
 import type { OAuthAgentOptions } from '@token-handler/oauth-agent'
 import type { OAuthProxyOptions, RateLimit } from '@token-handler/oauth-proxy'
-import type { Config, CookieSettings } from '@token-handler/shared'
+import type { Config, ContextOptions, CookieSettings } from '@token-handler/shared'
 
 /** The names of the configuration file end here: inside, the services speak camelCase. */
 export function trustedOriginsOf({ public_url, trusted_origins }: Config): ReadonlySet<string> {
@@ -16,6 +16,11 @@ export function cookieSettingsOf({ cookies }: Config): CookieSettings {
     headerBudgetBytes: cookies.header_budget,
     responseBudgetBytes: cookies.response_budget,
   }
+}
+
+function contextOptionsOf({ context }: Config): ContextOptions {
+  const { network, client, ipv4_prefix: ipv4, ipv6_prefix: ipv6 } = context
+  return { network, client, prefixLengths: { ipv4, ipv6 } }
 }
 
 export function agentOptionsOf(config: Config): OAuthAgentOptions {
@@ -52,6 +57,7 @@ export function agentOptionsOf(config: Config): OAuthAgentOptions {
     routeClaims: [...new Set(config.proxy.routes.flatMap((route) => Object.keys(route.claims)))],
     detailedErrors: agent.detailed_errors,
     logout: { idTokenHint: agent.logout.id_token_hint },
+    context: contextOptionsOf(config),
     onSuperseded: agent.on_superseded,
     trustedProxies: config.proxy.trusted_proxies,
     rateLimit: agent.rate_limit.enabled ? rateLimitOf(agent.rate_limit) : undefined,
@@ -82,6 +88,7 @@ export function proxyOptionsOf(config: Config): OAuthProxyOptions {
     cookies: cookieSettingsOf(config),
     trustedProxies: config.proxy.trusted_proxies,
     identityHeaders: config.proxy.identity_headers,
+    context: contextOptionsOf(config),
     maxWaitingRequests: config.proxy.max_waiting_requests,
     rateLimit: {
       perSession: perSession && rateLimitOf(perSession),

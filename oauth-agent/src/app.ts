@@ -4,6 +4,7 @@ import helmet from 'helmet'
 import {
   cookieNames,
   corsHeaders,
+  createContextBinding,
   createPeers,
   isPreflight,
   preflightHeaders,
@@ -35,6 +36,7 @@ import { createPendingLogins } from './pending-login.ts'
 import { limitByAddress } from './rate-limit.ts'
 import { createRefreshProtocol } from './refresh-protocol.ts'
 import { refresh } from './refresh.ts'
+import { createSessionContext } from './session-context.ts'
 import { createSessionCookies } from './session-cookies.ts'
 import { session } from './session.ts'
 import { createSessions } from './sessions.ts'
@@ -93,8 +95,10 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
     background,
     registry,
   })
+  const binding = options.context && createContextBinding(options.context, peers)
   const parts = {
     ...deps,
+    context: createSessionContext({ binding, audit: trail.audit, logger }),
     metrics,
     audit: trail.audit,
     names,

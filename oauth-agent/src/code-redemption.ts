@@ -5,6 +5,7 @@ import {
   readSids,
   sealUnder,
   TokenHandlerError,
+  type ContextFacts,
   type CookieNames,
   type Ledger,
   type Logger,
@@ -24,6 +25,8 @@ export interface Redemption {
   readonly iss: string | undefined
   /** Cookie header of the browser, for the session that the new one replaces. */
   readonly cookieHeader: string | undefined
+  /** Where the login came from, if its session is to be bound to it. */
+  readonly context: ContextFacts | undefined
 }
 
 /** What a login comes to: generation 0, or the newest one when a repeated login end comes late. */
@@ -92,7 +95,7 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
   }
 
   /** The record is written before the code is redeemed, so that no session exists that the ledger does not know (row 1). */
-  async function redeem({ pending, code, iss }: Redemption): Promise<Generation> {
+  async function redeem({ pending, code, iss, context }: Redemption): Promise<Generation> {
     const sid = randomBytes(16).toString('base64url')
     const begun = await ledger.begin(sid, { absoluteSeconds, idleSeconds })
     if (begun.state === 'unknown') throw new TokenHandlerError('store_unavailable')
@@ -101,7 +104,7 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
       try {
         const requestedScope = pending.scope ?? options.authorizationServer.scope
         const { startedAt } = begun
-        const sealed = cookies.seal({ sid, startedAt, tokens, nonce: pending.nonce, requestedScope })
+        const sealed = cookies.seal({ sid, startedAt, tokens, nonce: pending.nonce, requestedScope, context })
         if (!sealed.fits) {
           logger.error({ event: 'token_too_large', size: sealed.size }, 'The tokens do not fit into cookies.')
           throw new TokenHandlerError('token_too_large', { detail: `Over budget: ${sealed.size}.` })

@@ -8,6 +8,7 @@ import type { Redemption, RedemptionOutcome } from './code-redemption.ts'
 import { parametersOf } from './parameters.ts'
 import type { PendingLogins } from './pending-login.ts'
 import { auditFacts } from './session-claims.ts'
+import type { SessionContext } from './session-context.ts'
 import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -19,6 +20,7 @@ export interface LoginEndDeps {
   readonly cookies: SessionCookies
   readonly clock: Clock
   readonly logger: Logger
+  readonly context: Pick<SessionContext, 'factsOf'>
   readonly audit: Recorder
 }
 
@@ -31,6 +33,7 @@ export function loginEnd({
   cookies,
   clock,
   logger,
+  context,
   audit,
 }: LoginEndDeps): RequestHandler {
   async function end(req: Request, res: Response): Promise<void> {
@@ -48,7 +51,13 @@ export function loginEnd({
         logger.info({ event: 'authorization_refused', oauthError: result.error }, 'The login ended with an error.')
         throw authorizationError(result.error)
       }
-      const outcome = await redeemCode({ pending, code: result.code, iss, cookieHeader })
+      const outcome = await redeemCode({
+        pending,
+        code: result.code,
+        iss,
+        cookieHeader,
+        context: context.factsOf(req),
+      })
       if (outcome.state === 'used') {
         const session = await liveSession(cookieHeader)
         addCookies(res, [pendingLogins.clear(pending)])

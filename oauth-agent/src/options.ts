@@ -1,4 +1,4 @@
-import type { CookieSettings } from '@token-handler/shared'
+import type { ContextOptions, CookieSettings } from '@token-handler/shared'
 import type { RateLimit } from './rate-limit.ts'
 
 /** How the agent authenticates at the authorization server (OpenID Connect Core section 9). */
@@ -83,6 +83,8 @@ export interface OAuthAgentOptions {
     /** Log out through `<base>/logout/continue` with an `id_token_hint`. */
     readonly idTokenHint: boolean
   }
+  /** Binds sessions to where their login came from. Nothing unless given. */
+  readonly context?: ContextOptions | undefined
   /** What a replaced cookie that is shown again leads to. */
   readonly onSuperseded: 'refuse' | 'end_session'
   /** IP addresses and CIDR blocks of the proxies in front of this agent: their `X-Forwarded-For` counts. None unless given. */

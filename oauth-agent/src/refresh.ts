@@ -6,6 +6,7 @@ import type { OAuthAgentOptions } from './options.ts'
 import { allowedParameters, parametersOf } from './parameters.ts'
 import type { RefreshOutcome, RefreshProtocol } from './refresh-protocol.ts'
 import { auditFacts, type RefreshCookieClaims } from './session-claims.ts'
+import type { SessionContext } from './session-context.ts'
 import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -21,6 +22,7 @@ export function refresh({
   sessions,
   cookies,
   protocol,
+  context,
   clock,
   audit,
 }: {
@@ -28,6 +30,7 @@ export function refresh({
   readonly sessions: Pick<Sessions, 'open'>
   readonly cookies: SessionCookies
   readonly protocol: RefreshProtocol
+  readonly context: Pick<SessionContext, 'check'>
   readonly clock: Clock
   readonly audit: Recorder
 }): RequestHandler {
@@ -48,6 +51,7 @@ export function refresh({
       throw new TokenHandlerError('session_expired')
     }
     const { claims: shown } = session
+    context.check(req, shown)
     const answer = await protocol.refresh(shown, parameters)
     // What was superseded is recorded as that.
     if (answer.outcome !== 'superseded') audit.record(refreshEvent(shown, answer))

@@ -1,5 +1,11 @@
 import { createHash } from 'node:crypto'
-import { identityHash, type AuditEvent, type SessionClaims, type SessionIdentity } from '@token-handler/shared'
+import {
+  identityHash,
+  type AuditEvent,
+  type ContextFacts,
+  type SessionClaims,
+  type SessionIdentity,
+} from '@token-handler/shared'
 
 /**
  * What the refresh cookie holds: the facts of the session, and what makes this generation of it. Its `exp` is the absolute
@@ -32,6 +38,8 @@ export interface RefreshCookieClaims extends SessionClaims {
   readonly auth_time?: number
   /** ID-token claims that route policies name. */
   readonly claims?: Readonly<Record<string, unknown>>
+  /** Where the login came from, if sessions are bound to it. */
+  readonly ctx?: ContextFacts
   /** The key that sealed it, as its own header says: nothing that is sealed. */
   readonly kid?: string
 }

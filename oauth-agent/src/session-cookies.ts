@@ -12,6 +12,7 @@ import {
   type AccessCookieClaims,
   type Clock,
   type CookieNames,
+  type ContextFacts,
   type CookieSealer,
 } from '@token-handler/shared'
 import { answerBytes, overBudget, setCookieFieldBytes } from './cookie-budget.ts'
@@ -34,6 +35,8 @@ export interface NewSession {
   readonly nonce: string
   /** What was granted where the answer does not say (RFC 6749 section 5.1); empty when that is not known. */
   readonly requestedScope: string
+  /** What the session is bound to. */
+  readonly context?: ContextFacts | undefined
 }
 
 /** A generation, or why it cannot be set. */
@@ -145,7 +148,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
   ): Generation {
     const now = epochSeconds(clock)
     const ate = Math.min(now + Math.min(expiresInSeconds, options.session.accessCookieSeconds), facts.exp)
-    const { sid, sst, sub, asid, scope, acr, auth_time, claims } = facts
+    const { sid, sst, sub, asid, scope, acr, auth_time, claims, ctx } = facts
     const accessClaims: AccessCookieClaims = {
       sid,
       exp: ate,
@@ -157,6 +160,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
       ...(acr === undefined ? {} : { acr }),
       ...(auth_time === undefined ? {} : { auth_time }),
       ...(claims === undefined ? {} : { claims }),
+      ...(ctx === undefined ? {} : { ctx }),
     }
     const access = withAccess ? sealer.seal('access-token', accessClaims) : undefined
     const all: RefreshCookieClaims = {
@@ -183,7 +187,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
   }
 
   return {
-    seal({ sid, startedAt, tokens, nonce, requestedScope }) {
+    seal({ sid, startedAt, tokens, nonce, requestedScope, context }) {
       const { claims } = tokens.idToken
       const exp = epochSeconds(clock) + options.session.absoluteSeconds
       const scope = tokens.scope ?? requestedScope
@@ -201,6 +205,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
         ...(typeof claims.acr === 'string' ? { acr: claims.acr } : {}),
         ...(typeof claims.auth_time === 'number' ? { auth_time: claims.auth_time } : {}),
         ...(routeClaims === undefined ? {} : { claims: routeClaims }),
+        ...(context === undefined ? {} : { ctx: context }),
       }
       const id = sealId(facts, tokens.idToken)
       const clearedLogin = clearCookieLine(names.login('0'.repeat(16)), '/')

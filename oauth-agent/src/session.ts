@@ -1,6 +1,7 @@
 import type { RequestHandler } from 'express'
 import { readSids, TokenHandlerError, type Clock, type CookieNames } from '@token-handler/shared'
 import { addCookies, loggedOutAnswer, sendJson, sessionAnswer } from './answers.ts'
+import type { SessionContext } from './session-context.ts'
 import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -9,17 +10,24 @@ export function session({
   names,
   sessions,
   cookies,
+  context,
   clock,
 }: {
   readonly names: CookieNames
   readonly sessions: Pick<Sessions, 'judge'>
   readonly cookies: Pick<SessionCookies, 'clearTag' | 'clearForeign'>
+  readonly context: Pick<SessionContext, 'admits'>
   readonly clock: Clock
 }): RequestHandler {
   return async (req, res) => {
     const { cookie: cookieHeader } = req.headers
     const judged = await sessions.judge(cookieHeader)
     if (judged.state === 'live') {
+      // For whoever comes from elsewhere there is no session; where it belongs, it goes on.
+      if (!context.admits(req, judged.claims)) {
+        sendJson(res, 200, loggedOutAnswer)
+        return
+      }
       addCookies(res, cookies.clearForeign(cookieHeader, judged.claims.sid, []))
       sendJson(res, 200, sessionAnswer(judged, clock))
       return

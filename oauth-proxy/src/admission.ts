@@ -12,6 +12,7 @@ import {
 } from '@token-handler/shared'
 import { openAccessToken } from './access-token.ts'
 import { refuseByPolicy } from './policy.ts'
+import type { AdmitContext } from './session-context.ts'
 import { networkOf, type RateLimiter } from './rate-limit.ts'
 import type { Refusal } from './refusals.ts'
 import type { Route } from './routes.ts'
@@ -28,6 +29,8 @@ export interface AdmissionDeps {
   readonly clock: Clock
   readonly audit: Pick<AuditLog, 'isBlocking'>
   readonly peers: Peers
+  /** Only where sessions are bound to where they came from. */
+  readonly context: AdmitContext | undefined
   readonly limits: { readonly perSession: RateLimiter | undefined; readonly perAddress: RateLimiter | undefined }
 }
 
@@ -60,13 +63,15 @@ function tooManyRequests(seconds: number, why: Pick<Refusal, 'log' | 'session'>)
   return { ok: false, code: 'too_many_requests', headers: ['retry-after', String(seconds)], ...why }
 }
 
-function admitSession({ headers }: IncomingMessage, route: Route, deps: AdmissionDeps): Admission {
-  const token = openAccessToken(headers.cookie, deps)
+function admitSession(req: IncomingMessage, route: Route, deps: AdmissionDeps): Admission {
+  const token = openAccessToken(req.headers.cookie, deps)
   if (!token.ok) return token
   const { claims: session } = token
   const { sid } = session
   const seconds = deps.limits.perSession?.(sid) ?? 0
   if (seconds > 0) return tooManyRequests(seconds, { log: { session: cookieTag(sid) }, session })
+  if (deps.context !== undefined && !deps.context(req, route, session))
+    return { ok: false, code: 'context_changed', session }
   const insufficient = refuseByPolicy(session, route, deps.clock)
   if (insufficient === undefined) return token
   return { ok: false, code: insufficient.code, headers: ['www-authenticate', insufficient.challenge], session }

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import {
   cookieNames,
   corsHeaders,
+  createContextBinding,
   createPeers,
   describeError,
   exposeGauge,
@@ -34,6 +35,7 @@ import { hasBody } from './request-body.ts'
 import { createRequestHeaders, refuseFraming } from './request-headers.ts'
 import { createResponseHeaders } from './response-headers.ts'
 import { compileRoutes, RouteTable, upstreamTarget, type Route } from './routes.ts'
+import { createAdmitContext } from './session-context.ts'
 import { Upstreams } from './upstreams.ts'
 import { refuseUpgrade } from './upgrade.ts'
 
@@ -79,7 +81,9 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     perSession: perSession && createRateLimiter(perSession, clock),
     perAddress: perAddress && createRateLimiter(perAddress, clock),
   }
-  const admissionDeps: AdmissionDeps = { names, sealer, rules, clock, audit, peers, limits }
+  const binding = options.context && createContextBinding(options.context, peers)
+  const context = binding && createAdmitContext(binding, { audit, logger, peers })
+  const admissionDeps: AdmissionDeps = { names, sealer, rules, clock, audit, peers, context, limits }
   const upstreams = new Upstreams()
   const compiled = compileRoutes(options, upstreams)
   const routes = new RouteTable(compiled)

@@ -1,4 +1,4 @@
-import type { CookieSettings } from '@token-handler/shared'
+import type { ContextOptions, CookieSettings } from '@token-handler/shared'
 import type { RateLimit } from './rate-limit.ts'
 
 /** What the OAuth Proxy serves, and whom it trusts. Durations are seconds. */
@@ -21,6 +21,8 @@ export interface OAuthProxyOptions {
    * `upstream_overloaded`. Answers under way, such as event streams, do not count. 1,024 unless given.
    */
   readonly maxWaitingRequests?: number | undefined
+  /** Binds sessions to where their login came from; the same as the agent's. Nothing unless given. */
+  readonly context?: ContextOptions | undefined
   /** More is answered 429 `too_many_requests` with `Retry-After`. Each process counts for itself. No limits unless given. */
   readonly rateLimit?: RateLimits | undefined
 }

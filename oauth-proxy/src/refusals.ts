@@ -37,6 +37,7 @@ const usualHeaders = new Map<ErrorCode, HeaderLines>([
   ['session_missing', ['www-authenticate', 'Bearer']],
   ['access_token_expired', ['www-authenticate', 'Bearer error="invalid_token"']],
   ['session_ended', ['www-authenticate', 'Bearer error="invalid_token"']],
+  ['context_changed', ['www-authenticate', 'Bearer error="invalid_token"']],
   ['upgrade_required', ['upgrade', 'websocket', 'connection', 'upgrade']],
   ['upstream_overloaded', ['retry-after', '1']],
   ['audit_unavailable', ['retry-after', '2']],

@@ -40,6 +40,7 @@ const catalogue = {
   session_ended: { status: 401, message: 'The session was ended. Log in again.' },
   session_superseded: { status: 401, message: 'These session cookies were replaced by newer ones.' },
   access_token_expired: { status: 401, message: 'The access token is expired. Refresh, then repeat the request.' },
+  context_changed: { status: 401, message: 'The session is used from another place than its login. Log in again.' },
   step_up_required: { status: 401, message: 'This needs a stronger or a more recent login.' },
   // The authorization server
   access_denied: { status: 400, message: 'The login was refused by the user or the authorization server.' },

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { ContextFacts } from './context-binding.ts'
 import { chunkedCookieValues, cookieTag, readSids, type CookieNames } from './cookies.ts'
 import type { Purpose } from './key-ring.ts'
 import type { CookieSealer, SealedClaims } from './sealed-cookie.ts'
@@ -29,6 +30,8 @@ export interface AccessCookieClaims extends SessionClaims {
   readonly auth_time?: number
   /** ID-token claims that some route's policy names. */
   readonly claims?: Readonly<Record<string, unknown>>
+  /** Where the login came from, if sessions are bound to it. */
+  readonly ctx?: ContextFacts
 }
 
 /** A session's facts that rules ("sessions of X that started before T are over") are judged by. */

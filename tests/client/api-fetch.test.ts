@@ -224,18 +224,21 @@ describe('a repeated request has its body again', () => {
 })
 
 describe('errors of fetch', () => {
-  it.each(['session_missing', 'session_ended'])('401 %s ends the session, without a refresh', async (code) => {
-    const page = await bed.logIn()
-    bed.server.script('GET /api/orders', () => json(401, { code, message: 'over' }))
-    expect(await failureOf(page, () => window.client.fetch('/api/orders'))).toMatchObject({
-      name: 'SessionEndedError',
-      code,
-      status: 401,
-    })
-    expect(bed.server.receivedAt('POST /oauth-agent/refresh')).toHaveLength(0)
-    expect(await page.evaluate(() => window.changes.map(({ reason }) => reason))).toEqual(['loaded', 'ended'])
-    expect(await page.evaluate(() => window.client.current?.isLoggedIn)).toBe(false)
-  })
+  it.each(['session_missing', 'session_ended', 'context_changed'])(
+    '401 %s ends the session, without a refresh',
+    async (code) => {
+      const page = await bed.logIn()
+      bed.server.script('GET /api/orders', () => json(401, { code, message: 'over' }))
+      expect(await failureOf(page, () => window.client.fetch('/api/orders'))).toMatchObject({
+        name: 'SessionEndedError',
+        code,
+        status: 401,
+      })
+      expect(bed.server.receivedAt('POST /oauth-agent/refresh')).toHaveLength(0)
+      expect(await page.evaluate(() => window.changes.map(({ reason }) => reason))).toEqual(['loaded', 'ended'])
+      expect(await page.evaluate(() => window.client.current?.isLoggedIn)).toBe(false)
+    },
+  )
 
   it.each(['session_expired', 'session_superseded'])('401 %s of the refresh ends the session', async (code) => {
     const page = await bed.logIn()

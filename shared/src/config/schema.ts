@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { admin } from './sections/admin.ts'
 import { agent } from './sections/agent.ts'
 import { authorizationServer } from './sections/authorization-server.ts'
+import { context } from './sections/context.ts'
 import { cookies } from './sections/cookies.ts'
 import { ledger } from './sections/ledger.ts'
 import { publicListen } from './sections/listeners.ts'
@@ -28,6 +29,7 @@ export const configSchema = z
     login,
     cookies,
     session,
+    context,
     keys: z.strictObject({ file: z.string().min(1).describe('Key file, made by `token-handler keys generate`.') }),
     ledger,
     proxy,

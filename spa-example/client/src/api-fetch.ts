@@ -21,12 +21,13 @@ export type ApiUrl = (url: string | URL) => URL
 export type ApiFetch = (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>
 
 /** What the OAuth Proxy can answer in place of the API, and this library acts upon. */
-type Refusal = 'access_token_expired' | 'session_missing' | 'session_ended' | 'store_unavailable'
+type Refusal = 'access_token_expired' | 'session_missing' | 'session_ended' | 'context_changed' | 'store_unavailable'
 
 const REFUSALS: Readonly<Record<Refusal, number>> = {
   access_token_expired: 401,
   session_missing: 401,
   session_ended: 401,
+  context_changed: 401,
   store_unavailable: 503,
 }
 
