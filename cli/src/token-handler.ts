@@ -75,7 +75,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
   const spa = deps.spa ?? devServer?.handle ?? configuredSpa(config, configFile)
 
   const server = deps.server ?? createPublicServer(config.listen, { configFile, options: serverOptions, logger })
-  hardenServer(server, logger)
+  hardenServer(server, logger, registry)
   server.on(
     'request',
     dispatch({ agent, proxy, spa, agentPath: config.cookies.agent_path, apiPath: config.cookies.access_token_path }),

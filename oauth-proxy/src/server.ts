@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { STATUS_CODES, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { errorCatalogue, silentLogger, type ErrorCode, type Logger } from '@token-handler/shared'
+import { Counter, errorCatalogue, Registry, silentLogger, type ErrorCode, type Logger } from '@token-handler/shared'
 import { awaitsContinue } from './answers.ts'
 
 /**
@@ -32,13 +32,28 @@ const maxConnections = 20_000
  * carry too much, and CONNECT. Who sends `Expect: 100-continue` is asked for the body when a handler reads it, and not when
  * it answers without; any other expectation is the handler's to judge (RFC 9110 section 10.1.1).
  * @param logger Gets one line for each request that is refused here.
+ * @param registry Where metrics are registered; one of its own unless given.
  */
-export function hardenServer(server: Server, logger: Logger = silentLogger): void {
+export function hardenServer(server: Server, logger: Logger = silentLogger, registry: Registry = new Registry()): void {
+  const refused = new Counter({
+    name: 'token_handler_unparsed_requests_total',
+    help: 'Requests that were refused before any part saw them: no HTTP, too slow, too large, CONNECT.',
+    labelNames: ['code'],
+    registers: [registry],
+  })
+  for (const code of ['invalid_request', 'method_not_allowed', ...parserErrors.values()]) refused.inc({ code }, 0)
+  const dropped = new Counter({
+    name: 'token_handler_dropped_connections_total',
+    help: 'Connections that were closed at once, for there were too many.',
+    registers: [registry],
+  })
+  server.on('drop', () => dropped.inc())
   server.maxConnections = maxConnections
   // Node would silently drop what exceeds its limit of 2,000 headers; the OAuth Proxy refuses much less.
   server.maxHeadersCount = 0
   const refuse = (socket: Duplex, code: ErrorCode, headers?: readonly string[]): void => {
     const { status } = errorCatalogue[code]
+    refused.inc({ code })
     logger.info({ event: 'request_refused', code, status, requestId: randomUUID() }, 'A request was refused.')
     writeError(socket, code, headers)
   }

@@ -4,12 +4,14 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { hardenServer, serverOptions } from '@token-handler/oauth-proxy'
-import { silentLogger } from '@token-handler/shared'
+import { Registry, silentLogger } from '@token-handler/shared'
+import { parseMetrics } from '../support/metrics.ts'
 import { openClient, type RawClient } from '../support/raw-client.ts'
 
 describe('a hardened server', () => {
   let server: Server
   let client: RawClient
+  let registry: Registry
   const log: Readonly<Record<string, unknown>>[] = []
   afterEach(() => {
     client.destroy()
@@ -20,7 +22,8 @@ describe('a hardened server', () => {
   async function serve(handler: RequestListener): Promise<void> {
     server = createServer(serverOptions, handler)
     log.length = 0
-    hardenServer(server, { ...silentLogger, info: (fields) => void log.push(fields) })
+    registry = new Registry()
+    hardenServer(server, { ...silentLogger, info: (fields) => void log.push(fields) }, registry)
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     client = await openClient((server.address() as AddressInfo).port)
@@ -61,6 +64,21 @@ describe('a hardened server', () => {
     }
     expect(log).toHaveLength(3)
     expect(JSON.stringify(log)).not.toMatch(/nonsense|internal|xxx/)
+    expect([...parseMetrics(await registry.metrics())].filter(([name]) => name.includes('unparsed'))).toEqual([
+      ['token_handler_unparsed_requests_total{code="invalid_request"}', 1],
+      ['token_handler_unparsed_requests_total{code="method_not_allowed"}', 1],
+      ['token_handler_unparsed_requests_total{code="headers_too_large"}', 1],
+      ['token_handler_unparsed_requests_total{code="payload_too_large"}', 0],
+      ['token_handler_unparsed_requests_total{code="request_timeout"}', 0],
+    ])
+  })
+
+  it('counts connections beyond its limit', async () => {
+    await serve((_req, res) => res.end())
+    server.maxConnections = 1
+    const other = await openClient((server.address() as AddressInfo).port)
+    await other.closed()
+    expect(parseMetrics(await registry.metrics()).get('token_handler_dropped_connections_total')).toBe(1)
   })
 
   it('does not reset a client that goes on with its nonsense', async () => {
