@@ -1,10 +1,10 @@
 import { createSecretKey, hkdfSync, randomBytes, type KeyObject } from 'node:crypto'
 import { z } from 'zod'
 
-/** What a sealed value is for. Each purpose has a key of its own, so a value is worthless in any other place. */
-export type Purpose = 'access-token' | 'refresh-token' | 'id-token' | 'login' | 'logout'
+/** What a sealed value is for, or what else is made with a key. Each purpose has a key of its own, so a value is worthless in any other place. */
+export type Purpose = 'access-token' | 'refresh-token' | 'id-token' | 'login' | 'logout' | 'audit'
 
-export const purposes: readonly Purpose[] = ['access-token', 'refresh-token', 'id-token', 'login', 'logout']
+export const purposes: readonly Purpose[] = ['access-token', 'refresh-token', 'id-token', 'login', 'logout', 'audit']
 
 /** Format version of everything sealed. Release n seals n and opens n−1 as well. */
 export const formatVersion = 1

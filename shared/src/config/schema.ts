@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { admin } from './sections/admin.ts'
 import { agent } from './sections/agent.ts'
+import { audit } from './sections/audit.ts'
 import { authorizationServer } from './sections/authorization-server.ts'
 import { context } from './sections/context.ts'
 import { cookies } from './sections/cookies.ts'
@@ -27,6 +28,7 @@ export const configSchema = z
     authorization_server: authorizationServer,
     agent,
     login,
+    audit,
     cookies,
     session,
     context,
