@@ -175,6 +175,7 @@ function demoConfig(
       scope: 'openid profile email orders:read orders:write',
     },
     agent: { detailed_errors: true },
+    audit: { sink: 'off' },
     keys: { file: '(made at each start)' },
     proxy: {
       routes: [

@@ -13,11 +13,21 @@ import {
   type Purpose,
 } from '@token-handler/shared'
 
+/** What came of reading the key file again. */
+export interface KeyReload {
+  /** Otherwise the last good ring stays in force. */
+  readonly isRight: boolean
+  /** Ids of the keys in force. */
+  readonly kids: readonly string[]
+}
+
 /** The keys in force, replaced as a whole when the file changes. */
 export interface KeyRingSource {
   current(): KeyRing
   /** Reads the file again; a file that is not right leaves the last good ring in force. */
   reload(): void
+  /** Calls `listener` after every attempt to read the file again. */
+  onReload(listener: (reload: KeyReload) => void): void
   close(): void
 }
 
@@ -30,9 +40,14 @@ export function keyContextOf({ authorization_server: { issuer, client_id: client
   return { issuer, clientId }
 }
 
-/** What the keys must serve: a proxy opens access tokens, the agent seals everything. */
-export function neededPurposes(only: 'agent' | 'proxy' | undefined): readonly Purpose[] {
-  return only === 'proxy' ? ['access-token'] : purposes
+/** What the keys must serve: a proxy opens access tokens, the agent seals everything, and both record unless with a key of its own. */
+export function neededPurposes(
+  only: 'agent' | 'proxy' | undefined,
+  { audit }: Pick<Config, 'audit'>,
+): readonly Purpose[] {
+  const needsAudit = audit.sink !== 'off' && audit.key === undefined
+  const needed = only === 'proxy' ? (['access-token', 'audit'] as const) : purposes
+  return needed.filter((purpose) => purpose !== 'audit' || needsAudit)
 }
 
 /** How often the file's modification time is looked at; polling also sees mounted secrets change, which events miss. */
@@ -50,23 +65,35 @@ export function watchKeyFile(
 ): KeyRingSource {
   const load = () => buildKeyRing(loadKeyFile(file, needed), context)
   let ring = load()
+  const listeners = new Set<(reload: KeyReload) => void>()
   const reload = (): void => {
+    const isRight = tryReload()
+    for (const listener of listeners) listener({ isRight, kids: ring.kids })
+  }
+  const tryReload = (): boolean => {
     try {
       ring = load()
       logger.info({ event: 'keys_reloaded', kids: ring.kids }, 'Key ring reloaded.')
+      return true
     } catch (error) {
       logger.error(
         { event: 'keys_refused', error: describeError(error) },
         'The changed key file is not right; the last good key ring stays in force.',
       )
+      return false
     }
   }
   watchFile(file, { interval: watchIntervalMs, persistent: false }, reload)
-  return { current: () => ring, reload, close: () => unwatchFile(file, reload) }
+  return {
+    current: () => ring,
+    reload,
+    onReload: (listener) => void listeners.add(listener),
+    close: () => unwatchFile(file, reload),
+  }
 }
 
 /** Keys that never touch a disk. */
 export function fixedKeys(keyFile: KeyFile, context: KeyContext): KeyRingSource {
   const ring = buildKeyRing(keyFile, context)
-  return { current: () => ring, reload() {}, close() {} }
+  return { current: () => ring, reload() {}, onReload() {}, close() {} }
 }

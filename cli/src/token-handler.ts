@@ -6,10 +6,10 @@ import {
   ConfigError,
   createCookieSealer,
   measureLedger,
+  openAuditLog,
   openLedger,
   Registry,
   systemClock,
-  silentAuditLog,
   type AuditLog,
   type Clock,
   type Config,
@@ -63,7 +63,11 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
   const { config, configFile = '', keys, logger, only, clock = systemClock, registry = new Registry() } = deps
   const opened = deps.ledger ?? (await openLedger(config, { clock, logger, folder: dirname(configFile) }))
   const ledger = measureLedger(opened, registry, clock)
-  const audit = deps.audit ?? silentAuditLog
+  const audit =
+    deps.audit ?? openAuditLog(config, { ring: () => keys.current(), clock, logger, folder: dirname(configFile) })
+  keys.onReload(({ isRight, kids }) => {
+    audit.record({ event: 'keys_changed', outcome: isRight ? 'success' : 'failure', details: { kids } })
+  })
   const sealer = createCookieSealer(() => keys.current(), clock, registry)
   exposeState(registry, { rules: ledger.rules, keys: () => keys.current(), clock })
   exposeAudit(registry, audit)
@@ -130,6 +134,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
     },
     'Listening.',
   )
+  audit.record({ event: 'started', outcome: 'success', reason: only ?? 'all', details: { kids: keys.current().kids } })
 
   return {
     server,
@@ -144,6 +149,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
       await agent?.close()
       await proxy?.close()
       await ledger.close()
+      audit.record({ event: 'stopped', outcome: 'success' })
       await audit.close()
       keys.close()
       // The last, so that whoever asks meanwhile is told that this process is not ready.

@@ -78,7 +78,7 @@ describe('token-handler keys list', () => {
 })
 
 describe('token-handler keys export', () => {
-  it('[E-KM-07] gives a proxy what opens access tokens, in a file of its owner', async () => {
+  it('[E-KM-07] gives a proxy what opens access tokens and records, in a file of its owner', async () => {
     folder.configure({})
     await folder.run(['keys', 'generate', '--out', 'keys.json'])
     expect(await folder.run(['keys', 'export', '--purpose', 'access-token', '--out', 'proxy.json'])).toEqual({
@@ -88,10 +88,10 @@ describe('token-handler keys export', () => {
     })
     const [all, exported] = [parsed(folder.read('keys.json')), parsed(folder.read('proxy.json'))]
     expect(statSync(join(folder.path, 'proxy.json')).mode & 0o777).toBe(0o600)
-    expect(exported.keys.map(({ derived }) => Object.keys(derived ?? {}))).toEqual([['access-token']])
+    expect(exported.keys.map(({ derived }) => Object.keys(derived ?? {}))).toEqual([['access-token', 'audit']])
     expect(exported.keys.map(({ kid }) => kid)).toEqual(all.keys.map(({ kid }) => kid))
     expect(folder.read('proxy.json')).not.toContain(all.keys[0]?.key ?? '')
-    expect((await folder.run(['keys', 'list', '--file', 'proxy.json'])).stdout).toMatch(/ access-token\n$/)
+    expect((await folder.run(['keys', 'list', '--file', 'proxy.json'])).stdout).toMatch(/ access-token, audit\n$/)
   })
 
   it('[E-DS-02] depends on issuer and client', async () => {
@@ -101,6 +101,6 @@ describe('token-handler keys export', () => {
       folder.configure({ authorization_server: server })
       exported.push((await folder.run(['keys', 'export', '--purpose', 'access-token'])).stdout)
     }
-    expect(new Set(exported.flatMap((text) => keysIn(parsed(text)))).size).toBe(3)
+    expect(new Set(exported.flatMap((text) => keysIn(parsed(text)))).size).toBe(6)
   })
 })

@@ -34,6 +34,7 @@ describe('limits of the configuration file', () => {
         },
         keys: { file: 'keys.json' },
         ledger: { type: 'memory' },
+        audit: { sink: 'off' },
         shutdown_seconds: 0,
         ...settings,
         proxy: { routes: [{ path: '/api', upstream: upstream.origin, session: 'none' }], ...settings.proxy },

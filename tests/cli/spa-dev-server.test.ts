@@ -179,6 +179,7 @@ function configWith(spa: NonNullable<ConfigInput['spa']>, port: number): ConfigI
     },
     keys: { file: 'not read' },
     ledger: { type: 'memory' },
+    audit: { sink: 'off' },
     spa,
   }
 }

@@ -274,7 +274,7 @@ describe('a key file on disk', () => {
     expect(found(master, purposes)).toEqual([])
     expect(found(exported, ['access-token'])).toEqual([])
     expect(found(exported, purposes)).toEqual([
-      'keys[0].derived: lacks refresh-token, id-token, login, logout, which is needed here',
+      'keys[0].derived: lacks refresh-token, id-token, login, logout, audit, which is needed here',
     ])
     const retired = {
       keys: [...master.keys, ...exported.keys.map((key) => ({ ...key, kid: 'old', state: 'retired' as const }))],

@@ -20,7 +20,7 @@ export function readConfiguration(file: string, only: 'agent' | 'proxy' | undefi
   const { tls } = config.listen
   const adminTls = config.admin?.tls
   const refusals = [
-    () => loadKeyFile(keyFilePath(file, config), neededPurposes(only)),
+    () => loadKeyFile(keyFilePath(file, config), neededPurposes(only, config)),
     () => tls !== undefined && readTlsContext(tls, file),
     () => adminTls !== undefined && readTlsContext(adminTls, file, 'admin'),
     () => checkSpaFolder(file, config),

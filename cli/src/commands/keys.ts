@@ -24,7 +24,7 @@ function exportKeys({ config: file, purpose, out }: CommandLine): void {
   if (purpose !== 'access-token') throw new UsageError('keys export needs --purpose access-token')
   const config = loadConfig(file, { only: 'proxy', env: process.env })
   const keyFile = loadKeyFile(keyFilePath(file, config))
-  writeKeyFile(exportKeyFile(keyFile, [purpose], keyContextOf(config)), out)
+  writeKeyFile(exportKeyFile(keyFile, [purpose, 'audit'], keyContextOf(config)), out)
 }
 
 /** Never overwrites: a lost key file logs everybody out. */

@@ -52,7 +52,7 @@ async function serve(
   logger: Logger,
 ): Promise<Service & { readonly running: RunningTokenHandler }> {
   const only = parseOnly(onlyText)
-  const keys = watchKeyFile(keyFilePath(configFile, config), keyContextOf(config), logger, neededPurposes(only))
+  const keys = watchKeyFile(keyFilePath(configFile, config), keyContextOf(config), logger, neededPurposes(only, config))
   const registry = new Registry()
   exposeProcess(registry)
   const running = await startTokenHandler({ config, configFile, keys, logger, registry, only })

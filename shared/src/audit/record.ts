@@ -62,14 +62,16 @@ function buildWho(event: AuditEvent, key: AuditKey, { issuer, isSubjectClear }: 
 }
 
 function buildDetails(details: AuditDetails): RecordBody['details'] {
-  const checked = Object.entries(details).flatMap(([name, value]: [string, unknown]): (readonly [string, unknown])[] => {
-    if (typeof value === 'string') return [[name, textOf(value)]]
-    if (Array.isArray(value))
-      return [[name, value.slice(0, name === 'amr' ? 16 : 64).map((one) => textOf(String(one)))]]
-    if (typeof value === 'number') return [[name, Math.round(value)]]
-    return typeof value === 'boolean' ? [[name, value]] : []
-  })
-  return checked.length === 0 ? undefined : (Object.fromEntries(checked) as RecordBody['details'])
+  const checked = Object.entries(details).flatMap(
+    ([name, value]: [string, unknown]): (readonly [string, unknown])[] => {
+      if (typeof value === 'string') return [[name, textOf(value)]]
+      if (Array.isArray(value))
+        return [[name, value.slice(0, name === 'amr' ? 16 : 64).map((one) => textOf(String(one)))]]
+      if (typeof value === 'number') return [[name, Math.round(value)]]
+      return typeof value === 'boolean' ? [[name, value]] : []
+    },
+  )
+  return checked.length === 0 ? undefined : Object.fromEntries(checked)
 }
 
 function wordOf(value: string | undefined): string | undefined {
