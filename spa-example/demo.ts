@@ -16,6 +16,7 @@ import {
   type Logger,
 } from '@token-handler/shared'
 import { startExampleApi, type ExampleApi } from './api/server.ts'
+import { ACR_CONFIRMED } from './authorization-server/authentication-context.ts'
 import { startAuthorizationServer, type AuthorizationServer } from './authorization-server/server.ts'
 import { openTopology, type Topology, type TopologyName } from './topology.ts'
 
@@ -181,6 +182,15 @@ function demoConfig(
       routes: [
         { path: '/api/orders', upstream: api.url, methods: ['GET', 'HEAD', 'POST'], scopes: ['orders:read'] },
         { path: '/api/me', upstream: api.url, methods: ['GET', 'HEAD'] },
+        { path: '/api/events', upstream: api.url, methods: ['GET'], scopes: ['orders:read'] },
+        {
+          path: '/api/cancellations',
+          upstream: api.url,
+          methods: ['PUT'],
+          scopes: ['orders:write'],
+          acr_values: [ACR_CONFIRMED],
+          max_age: 900,
+        },
       ],
     },
   }

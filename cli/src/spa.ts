@@ -11,6 +11,8 @@ export interface SpaOptions {
   readonly origin: string
   /** Other origins that the SPA may call: agent and proxy, where they are not on its own. */
   readonly connectOrigins: readonly string[]
+  /** What else the app may talk to, the callback page not: storages, servers of WebSockets. Default: nothing. */
+  readonly otherOrigins?: readonly string[] | undefined
   /**
    * Base URL of the OAuth Agent where it is not on the SPA's own origin. The pages carry it as `data-agent-url` of their
    * root element, so that one build serves every environment.
@@ -22,11 +24,15 @@ export interface SpaOptions {
  * Serves a built SPA. Nothing here depends on a cookie: the page is public, what it shows comes from the APIs.
  * @throws Error (ENOENT) when the folder has no index.html or no callback.html.
  */
-export function createSpaHandler({ root, origin, callbackPath, connectOrigins, agentUrl }: SpaOptions): Express {
+export function createSpaHandler(options: SpaOptions): Express {
+  const { root, origin, callbackPath, connectOrigins, otherOrigins = [], agentUrl } = options
   const readPage = (name: string): string => withAgentUrl(readFileSync(join(root, name), 'utf8'), agentUrl)
   const index = readPage('index.html')
   const callback = readPage('callback.html')
   const connect = ["'self'", ...connectOrigins].join(' ')
+  // A source with https does not match wss, and 'self' does not in every browser.
+  const sockets = [origin, ...connectOrigins].map((each) => each.replace(/^http/, 'ws'))
+  const appConnect = [connect, ...sockets, ...otherOrigins].join(' ')
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
@@ -57,7 +63,7 @@ export function createSpaHandler({ root, origin, callbackPath, connectOrigins, a
       setHeaders(res, path) {
         const isHashed = /-[A-Za-z0-9_-]{8}\.[a-z0-9]+$/.test(path)
         res.setHeader('Cache-Control', isHashed ? 'public, max-age=31536000, immutable' : 'no-cache')
-        if (path.endsWith('.html')) res.setHeader('Content-Security-Policy', appPolicy(connect))
+        if (path.endsWith('.html')) res.setHeader('Content-Security-Policy', appPolicy(appConnect))
       },
     }),
   )
@@ -73,7 +79,7 @@ export function createSpaHandler({ root, origin, callbackPath, connectOrigins, a
 
   function sendIndex(res: Response): void {
     res.setHeader('Cache-Control', 'no-cache')
-    sendPage(res, index, appPolicy(connect))
+    sendPage(res, index, appPolicy(appConnect))
   }
 }
 

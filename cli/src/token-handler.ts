@@ -193,6 +193,7 @@ function configuredSpa(config: Config, configFile: string): RequestListener | un
       origin: config.public_url,
       callbackPath: callbackPathOf(config),
       connectOrigins: [...trustedOriginsOf(config)].filter((origin) => origin !== config.public_url),
+      otherOrigins: config.spa.connect_origins,
     })
   } catch (error) {
     const { code = 'unknown error' } = error as NodeJS.ErrnoException

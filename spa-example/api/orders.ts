@@ -1,18 +1,20 @@
 import type { IncomingMessage } from 'node:http'
 import { requireScope, type AccessToken } from './access-token.ts'
 import { ApiError } from './errors.ts'
+import type { Feed } from './feed.ts'
 
 interface Order {
   id: number
   item: string
   quantity: number
   created_at: string
+  cancelled_at?: string
 }
 
 const MAX_BODY_BYTES = 64 * 1024
 
-/** Orders in memory, for each subject. */
-export function createOrders() {
+/** Orders in memory, for each subject; what happens to them goes to the feed. */
+export function createOrders(feed: Feed) {
   const bySubject = new Map<string, Order[]>()
   const ordersOf = (subject: string): Order[] => bySubject.get(subject) ?? []
 
@@ -29,7 +31,20 @@ export function createOrders() {
       const earlier = ordersOf(token.sub)
       const order: Order = { id: earlier.length + 1, item, quantity, created_at: new Date().toISOString() }
       bySubject.set(token.sub, [...earlier, order])
+      feed.publish(token.sub, 'order', order)
       return { status: 201, body: order }
+    },
+    /** `PUT /api/cancellations/<id>`: a cancelled order stays cancelled, however often it is asked for. */
+    cancel: async (req: IncomingMessage, token: AccessToken) => {
+      requireScope(token, 'orders:write')
+      const id = Number(/\/(\d{1,9})$/.exec((req.url ?? '').split('?')[0] ?? '')?.[1])
+      const order = ordersOf(token.sub).find((candidate) => candidate.id === id)
+      if (order === undefined) throw new ApiError(404, 'not_found', 'There is no such order.')
+      if (order.cancelled_at === undefined) {
+        order.cancelled_at = new Date().toISOString()
+        feed.publish(token.sub, 'cancellation', order)
+      }
+      return { status: 200, body: order }
     },
   }
 }

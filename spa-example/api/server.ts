@@ -6,9 +6,13 @@ import {
   type ServerResponse,
 } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { createAccessTokenVerifier, type AccessToken } from './access-token.ts'
 import { ApiError } from './errors.ts'
+import { createEventStream } from './event-stream.ts'
+import { createFeed, type Feed } from './feed.ts'
 import { createOrders } from './orders.ts'
+import { createFeedSockets } from './web-socket.ts'
 
 /** How the API is started. */
 export interface ExampleApiOptions {
@@ -42,43 +46,59 @@ export interface ExampleApi {
   close(): Promise<void>
 }
 
-type Handler = (req: IncomingMessage, token: AccessToken) => Promise<{ status: number; body: object }>
+type Answer = { status: number; body: object } | { stream: (res: ServerResponse) => void }
+type Handler = (req: IncomingMessage, token: AccessToken) => Promise<Answer>
 
 const MAX_RECEIVED = 10_000
 
 /**
  * Starts the API behind the OAuth Proxy: it knows access tokens (RFC 9068, RFC 6750) and nothing of cookies.
  *
- * `GET /api/me`, `GET /api/orders` (scope `orders:read`), `POST /api/orders` (scope `orders:write`). The orders are kept
- * in memory, for each subject.
+ * `GET /api/me`; with the scope `orders:read` `GET /api/orders`, `GET /api/events` (an event stream) and `/api/feed` (a
+ * WebSocket); with `orders:write` `POST /api/orders` and `PUT /api/cancellations/<id>`. The orders are kept in memory, for
+ * each subject.
  * @throws The listen error (`EADDRINUSE`, …) when the address is not free.
  */
 export async function startExampleApi(options: ExampleApiOptions): Promise<ExampleApi> {
   const { host = '127.0.0.1', port = 0 } = options
   const received: ReceivedRequest[] = []
   const verify = createAccessTokenVerifier(options)
-  const routes = createRoutes()
-  const server = createServer((req, res) => {
+  const feed = createFeed()
+  const routes = createRoutes(feed)
+  const sockets = createFeedSockets(feed, verify)
+  const record = (req: IncomingMessage): void => {
     received.push({ method: req.method ?? '', url: req.url ?? '', headers: req.headers, rawHeaders: req.rawHeaders })
     if (received.length > MAX_RECEIVED) received.shift()
+  }
+  const server = createServer((req, res) => {
+    record(req)
     answer(req, routes, verify).then(
-      ({ status, body }) => send(res, status, body),
+      (answered) => ('stream' in answered ? answered.stream(res) : send(res, answered.status, answered.body)),
       (error: unknown) => sendError(res, error),
     )
+  })
+  server.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
+    record(req)
+    sockets.upgrade(req, socket, head)
   })
   await listen(server, host, port)
   return {
     url: `http://${host}:${(server.address() as AddressInfo).port}`,
     received,
-    close: () => close(server),
+    close() {
+      sockets.close()
+      return close(server)
+    },
   }
 }
 
-function createRoutes(): Record<string, Record<string, Handler>> {
-  const orders = createOrders()
+function createRoutes(feed: Feed): Record<string, Record<string, Handler>> {
+  const orders = createOrders(feed)
   return {
     '/api/me': { GET: async (_req, token) => ({ status: 200, body: describe(token) }) },
     '/api/orders': { GET: orders.list, POST: orders.create },
+    '/api/cancellations': { PUT: orders.cancel },
+    '/api/events': { GET: createEventStream(feed) },
   }
 }
 
@@ -87,7 +107,7 @@ async function answer(
   routes: Record<string, Record<string, Handler>>,
   verify: (authorization: string | undefined) => Promise<AccessToken>,
 ): ReturnType<Handler> {
-  const path = (req.url ?? '').split('?')[0] ?? ''
+  const path = ((req.url ?? '').split('?')[0] ?? '').replace(/^(\/api\/cancellations)\/\d+$/, '$1')
   const methods = Object.hasOwn(routes, path) ? routes[path] : undefined
   // The token first: whoever has none learns nothing about the API.
   const token = await verify(req.headers.authorization)

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
-import { createSpaHandler, fixedKeys, startTokenHandler } from '@token-handler/cli'
+import { createSpaHandler, fixedKeys, startTokenHandler, type SpaOptions } from '@token-handler/cli'
 import { checkConfig, generateKeyFile, silentLogger } from '@token-handler/shared'
 
 const locked = "default-src 'none'; frame-ancestors 'none'"
@@ -29,6 +29,7 @@ beforeAll(async () => {
   https = await serve({
     origin: 'https://www.example.com',
     connectOrigins: ['https://api.example.com'],
+    otherOrigins: ['https://storage.example.net', 'wss://feeds.example.net'],
     agentUrl: 'https://api.example.com/oauth-agent?a="b"&c',
   })
 })
@@ -44,7 +45,7 @@ describe('the built SPA', () => {
     expect(await answer.text()).toContain('index-12345678.js')
     expect(answer.headers.get('content-security-policy')).toBe(
       "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https:; font-src 'self'; " +
-        "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "connect-src 'self' ws://localhost:3000; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     )
   })
 
@@ -117,9 +118,21 @@ describe('the built SPA', () => {
       expect(await answer.text()).toContain(
         '<html lang="en" data-agent-url="https://api.example.com/oauth-agent?a=&quot;b&quot;&amp;c">',
       )
-      expect(answer.headers.get('content-security-policy')).toContain("connect-src 'self' https://api.example.com;")
+      expect(answer.headers.get('content-security-policy')).toContain("connect-src 'self' https://api.example.com")
     }
     expect(await (await fetch(`${http}/`)).text()).toContain('data-agent-url="/built-in"')
+  })
+
+  it('lets the app connect to what is configured, WebSockets included, and the callback page to the agent alone', async () => {
+    const connectSources = async (path: string): Promise<string | undefined> => {
+      const { headers } = await fetch(https + path)
+      return /connect-src ([^;]*)/.exec(headers.get('content-security-policy') ?? '')?.[1]
+    }
+    expect(await connectSources('/')).toBe(
+      "'self' https://api.example.com wss://www.example.com wss://api.example.com " +
+        'https://storage.example.net wss://feeds.example.net',
+    )
+    expect(await connectSources('/callback')).toBe("'self' https://api.example.com")
   })
 
   it('[D-SEC-03] asks for https in future only where it is https', async () => {
@@ -150,7 +163,7 @@ describe('the built SPA', () => {
   })
 })
 
-async function serve(options: { origin: string; connectOrigins: string[]; agentUrl?: string }): Promise<string> {
+async function serve(options: Omit<SpaOptions, 'root' | 'callbackPath'>): Promise<string> {
   const server = createServer(createSpaHandler({ root, callbackPath: '/callback', ...options }))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

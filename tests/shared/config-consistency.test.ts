@@ -309,6 +309,28 @@ describe('a configuration is refused when', () => {
     expect(problemsIn({ spa: { dev_server: 'http://localhost:5173' } })).toEqual([])
   })
 
+  it.each([
+    'https://storage.example.com/',
+    'https://storage.example.com/bucket',
+    'https://*.example.com',
+    'https:',
+    '*',
+    "'unsafe-inline'",
+    'https://a.example; script-src *',
+    'ftp://storage.example.com',
+    'wss://Feeds.example.com',
+    'wss://feeds.example.com/x',
+  ])('%s is no origin to connect to', (text) => {
+    expect(problemsIn({ spa: { root: 'dist', connect_origins: [text] } }).join()).toContain('spa')
+  })
+
+  it.each(['https://storage.example.com', 'http://127.0.0.1:3300', 'wss://feeds.example.com:8443', 'ws://localhost:1'])(
+    '%s is one',
+    (text) => {
+      expect(problemsIn({ spa: { root: 'dist', connect_origins: [text] } })).toEqual([])
+    },
+  )
+
   it('[D-OPS-02] several of these are true at once: all are told', () => {
     expect(
       problemsIn({

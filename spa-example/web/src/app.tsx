@@ -3,15 +3,22 @@ import { useActivity, type Activity } from './activity.ts'
 import { Notice, ProblemBanner } from './parts/banner.tsx'
 import { Header } from './parts/header.tsx'
 import { Problems, type ProblemContext } from './problem-context.ts'
-import { toProblem, type Problem } from './problems.ts'
+import { readAnswer, toProblem, type Problem } from './problems.ts'
+import { repeated } from './repeated.ts'
 import { usePath } from './router.tsx'
 import { client, useSession } from './session.ts'
 import { Inspect } from './views/inspect.tsx'
+import { Live } from './views/live.tsx'
 import { Orders } from './views/orders.tsx'
 import { Overview } from './views/overview.tsx'
 import { Welcome } from './views/welcome.tsx'
 
-const TITLES: Readonly<Record<string, string>> = { '/': 'Overview', '/orders': 'Orders', '/inspect': 'Inspect' }
+const TITLES: Readonly<Record<string, string>> = {
+  '/': 'Overview',
+  '/orders': 'Orders',
+  '/live': 'Live',
+  '/inspect': 'Inspect',
+}
 
 export function App(): ReactNode {
   const path = usePath()
@@ -47,6 +54,17 @@ export function App(): ReactNode {
     }
   }, [problems])
 
+  const [confirmed, setConfirmed] = useState<string>()
+  useEffect(() => {
+    void problems.attempt(async () => {
+      const call = await repeated
+      if (call === undefined) return
+      // Cloned, for React runs effects twice in development.
+      await readAnswer(call.response.clone())
+      setConfirmed(`${call.method} ${new URL(call.url).pathname}`)
+    })
+  }, [problems])
+
   const main = useRef<HTMLElement>(null)
   const firstPath = useRef(path)
   useEffect(() => {
@@ -64,6 +82,11 @@ export function App(): ReactNode {
       <Header session={session} />
       <main ref={main} tabIndex={-1}>
         {problem !== undefined && <ProblemBanner problem={problem} onDismiss={() => setProblem(undefined)} />}
+        {confirmed !== undefined && (
+          <Notice>
+            You confirmed that it is you, so your request was repeated: <code data-testid="repeated">{confirmed}</code>
+          </Notice>
+        )}
         {problem === undefined && session?.isLoggedIn === false && <Farewell last={activity[0]} />}
         {session === undefined ? (
           <p className="loading" data-testid="loading" role="status">
@@ -101,6 +124,8 @@ function View({ path, isLoggedIn, activity }: ViewProps): ReactNode {
       return isLoggedIn ? <Overview activity={activity} /> : <Welcome />
     case '/orders':
       return <Orders isLoggedIn={isLoggedIn} />
+    case '/live':
+      return <Live isLoggedIn={isLoggedIn} />
     case '/inspect':
       return <Inspect isLoggedIn={isLoggedIn} />
     default:

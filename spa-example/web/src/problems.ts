@@ -42,6 +42,8 @@ const HINTS: Readonly<Record<string, string>> = {
   timeout: 'Is the server running, and are you online?',
   untrusted_origin: 'Add this page’s origin to the configuration of the Token Handler.',
   missing_header: 'A proxy in between drops the header token-handler-version.',
+  step_up_required: 'Log in again with a second step.',
+  user_changed: 'Do again what you wanted to do, if it is still what you want.',
   insufficient_scope: 'The route asks for a scope that this login did not get.',
 }
 

@@ -13,9 +13,18 @@ function isHttpUrl(text: string): boolean {
   return /^https?:$/.test(protocol) && /^(?:[A-Za-z0-9._-]+|\[[0-9a-f:.]+\])$/.test(hostname)
 }
 
-export const origin = httpUrl.refine((text) => URL.canParse(text) && new URL(text).origin === text, {
+export const origin = httpUrl.refine(isHttpOrigin, {
   error: 'must be an origin: scheme, host and optional port in lower case, without path or trailing slash',
 })
+
+/** An origin of WebSockets, such as `wss://feeds.example.com`. */
+export const socketOrigin = z
+  .string()
+  .refine((text) => /^wss?:/.test(text) && isHttpOrigin(text.replace(/^ws/, 'http')))
+
+function isHttpOrigin(text: string): boolean {
+  return isHttpUrl(text) && new URL(text).origin === text
+}
 
 export const publicPath = z
   .string()

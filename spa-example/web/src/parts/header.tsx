@@ -21,6 +21,9 @@ export function Header({ session }: { readonly session: Session | undefined }): 
           <Link to="/orders" testId="nav-orders">
             Orders
           </Link>
+          <Link to="/live" testId="nav-live">
+            Live
+          </Link>
           <Link to="/inspect" testId="nav-inspect">
             Inspect
           </Link>

@@ -1,7 +1,11 @@
+import { StepUpRequiredError } from '@token-handler/client'
+import { stepUp } from '@token-handler/client/step-up'
 import { useCallback, useEffect, useState, type ReactNode, type SubmitEvent } from 'react'
+import { StepUpCard } from '../parts/step-up-card.tsx'
 import { LoginButton } from '../parts/login-button.tsx'
 import { useProblem } from '../problem-context.ts'
 import { readAnswer } from '../problems.ts'
+import { repeated } from '../repeated.ts'
 import { backendUrl, client } from '../session.ts'
 
 interface Order {
@@ -9,6 +13,7 @@ interface Order {
   readonly item: string
   readonly quantity: number
   readonly created_at: string
+  readonly cancelled_at?: string
 }
 
 export function Orders({ isLoggedIn }: { readonly isLoggedIn: boolean }): ReactNode {
@@ -27,7 +32,8 @@ export function Orders({ isLoggedIn }: { readonly isLoggedIn: boolean }): ReactN
     [attempt],
   )
   useEffect(() => {
-    if (isLoggedIn) void load()
+    // A call that was kept over a login may change what there is to load.
+    if (isLoggedIn) void repeated.catch(() => undefined).then(load)
     else setOrders(undefined)
   }, [isLoggedIn, load])
 
@@ -45,6 +51,18 @@ export function Orders({ isLoggedIn }: { readonly isLoggedIn: boolean }): ReactN
     }
     setBusy(false)
   }
+
+  const [demand, setDemand] = useState<StepUpRequiredError>()
+  const cancel = (order: Order): Promise<unknown> =>
+    attempt(async () => {
+      try {
+        await readAnswer(await client.fetch(backendUrl(`/api/cancellations/${order.id}`), { method: 'PUT' }))
+        await load()
+      } catch (error) {
+        if (!(error instanceof StepUpRequiredError)) throw error
+        setDemand(error)
+      }
+    })
 
   return (
     <div data-testid="orders-view">
@@ -83,8 +101,15 @@ export function Orders({ isLoggedIn }: { readonly isLoggedIn: boolean }): ReactN
           {busy ? 'Placing …' : 'Place order'}
         </button>
       </form>
+      {isLoggedIn && demand !== undefined && (
+        <StepUpCard
+          demand={demand}
+          onConfirm={() => void attempt(() => stepUp(client, demand))}
+          onDismiss={() => setDemand(undefined)}
+        />
+      )}
       {isLoggedIn ? (
-        <OrderTable orders={orders} onReload={() => void load()} />
+        <OrderTable orders={orders} onReload={() => void load()} onCancel={(order) => void cancel(order)} />
       ) : (
         <section className="card empty" data-testid="orders-login">
           <p>Log in to see your orders and to place new ones. You come back to this page.</p>
@@ -98,9 +123,10 @@ export function Orders({ isLoggedIn }: { readonly isLoggedIn: boolean }): ReactN
 interface OrderTableProps {
   readonly orders: readonly Order[] | undefined
   readonly onReload: () => void
+  readonly onCancel: (order: Order) => void
 }
 
-function OrderTable({ orders, onReload }: OrderTableProps): ReactNode {
+function OrderTable({ orders, onReload, onCancel }: OrderTableProps): ReactNode {
   if (orders === undefined) return <p className="loading">Loading …</p>
   return (
     <section className="card" aria-labelledby="your-orders">
@@ -122,6 +148,7 @@ function OrderTable({ orders, onReload }: OrderTableProps): ReactNode {
               <th scope="col">Item</th>
               <th scope="col">Quantity</th>
               <th scope="col">Placed</th>
+              <th scope="col" aria-label="Cancel" />
             </tr>
           </thead>
           <tbody data-testid="orders">
@@ -132,6 +159,17 @@ function OrderTable({ orders, onReload }: OrderTableProps): ReactNode {
                 <td>{order.quantity}</td>
                 <td>
                   <time dateTime={order.created_at}>{new Date(order.created_at).toLocaleTimeString()}</time>
+                </td>
+                <td>
+                  {order.cancelled_at === undefined ? (
+                    <button type="button" className="small" data-testid="order-cancel" onClick={() => onCancel(order)}>
+                      Cancel
+                    </button>
+                  ) : (
+                    <span className="tag off" data-testid="order-cancelled">
+                      cancelled
+                    </span>
+                  )}
                 </td>
               </tr>
             ))}
