@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
-import { ConfigError, LedgerOpenError } from '@token-handler/shared'
+import { ConfigError, KeyRotationError, LedgerOpenError } from '@token-handler/shared'
 import { check } from './commands/check.ts'
 import { keys } from './commands/keys.ts'
 import { revoke } from './commands/revoke.ts'
@@ -20,6 +20,12 @@ const usage = `token-handler: keeps OAuth tokens out of JavaScript
   token-handler keys list --file FILE                        show ids and states of the keys, never the keys
   token-handler keys export --purpose access-token [--config FILE] [--out FILE]
                                                              make the key file of a proxy-only deployment
+  token-handler keys add [--from FILE] [--file FILE] [--config FILE]
+                                                             add a new key, or those of another file: they open, and do not seal
+  token-handler keys activate KID [--force] [--file FILE] [--config FILE]
+                                                             seal with it, once every running process has it
+  token-handler keys retire KID [--dry-run] [--force] [--file FILE] [--config FILE]
+                                                             end a key, and the sessions that only it can open
   token-handler sessions --sub SUB | --sid SID [--json] [--config FILE]
                                                              list live sessions: never a token
   token-handler revoke --sub SUB | --sid SID | --as-sid SID | --client ID | --kid KID | --all
@@ -53,6 +59,8 @@ async function main(): Promise<void> {
       reason: { type: 'string' },
       'dry-run': { type: 'boolean' },
       json: { type: 'boolean' },
+      from: { type: 'string' },
+      force: { type: 'boolean' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
@@ -76,6 +84,7 @@ function isUsageError(error: unknown): error is Error {
 /** What the machine refuses, such as a port that is taken, a folder that is not there, or a damaged ledger. */
 function isSystemError(error: unknown): error is Error {
   if (error instanceof LedgerOpenError || error instanceof LedgerUnreachableError) return true
+  if (error instanceof KeyRotationError) return true
   return error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === 'string'
 }
 

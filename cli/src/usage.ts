@@ -24,6 +24,8 @@ export interface CommandLine {
   readonly reason?: string | undefined
   readonly 'dry-run'?: boolean | undefined
   readonly json?: boolean | undefined
+  readonly from?: string | undefined
+  readonly force?: boolean | undefined
 }
 
 export function parseOnly(only: string | undefined): 'agent' | 'proxy' | undefined {

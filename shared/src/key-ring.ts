@@ -26,7 +26,7 @@ const secret = z
   .string()
   .refine(isGoodKey, 'must be 32 random bytes as base64url; make one with `token-handler keys generate`')
 
-const keyState = z.enum(['active', 'open-only', 'retired'])
+const keyState = z.enum(['pending', 'active', 'open-only', 'retired'])
 
 /** The file that `token-handler keys generate` writes. */
 export const keyFileSchema = z
@@ -37,6 +37,8 @@ export const keyFileSchema = z
           kid,
           state: keyState,
           created: z.iso.datetime().optional(),
+          /** When it ceased to be the active one: what it sealed is younger than the session's absolute life after that. */
+          deactivated: z.iso.datetime().optional(),
           /** Master key: the keys of all purposes are derived from it. */
           key: secret.optional(),
           /** Derived keys by purpose, as `token-handler keys export` gives them to a proxy-only deployment. */
@@ -60,7 +62,9 @@ export const keyFileSchema = z
         context.addIssue({ code: 'custom', path: ['keys', index, 'kid'], message: 'is used twice' })
       }
       seen.kids.add(entry.kid)
-      if ((entry.key === undefined) === (entry.derived === undefined)) {
+      const secrets = Number(entry.key !== undefined) + Number(entry.derived !== undefined)
+      // A retired key does nothing, and is better forgotten.
+      if (secrets > 1 || (secrets === 0 && entry.state !== 'retired')) {
         context.addIssue({ code: 'custom', path: ['keys', index], message: 'needs either "key" or "derived"' })
       }
       for (const value of [entry.key, ...Object.values(entry.derived ?? {})]) {
@@ -74,6 +78,7 @@ export const keyFileSchema = z
   })
 
 export type KeyFile = z.infer<typeof keyFileSchema>
+export type KeyFileEntry = KeyFile['keys'][number]
 
 /** Keys that a deployment cannot work with, for they lack purposes that it needs; retired ones need none. */
 export function missingPurposes(
@@ -96,7 +101,7 @@ export interface PurposeKey {
 
 /**
  * The keys of one moment, derived for every purpose that the file allows.
- * `active` seals; `active` and `open-only` open; a retired key does nothing.
+ * `active` seals; `active`, `pending` and `open-only` open; a retired key does nothing.
  */
 export interface KeyRing {
   /** The sealing key, or `undefined` where this deployment was not given the purpose. */
@@ -161,15 +166,16 @@ export function buildKeyRing(file: KeyFile, context: KeyContext): KeyRing {
 
 /** A new key file with one active master key. */
 export function generateKeyFile(now: Date): KeyFile {
+  return { keys: [generateKey('active', now)] }
+}
+
+/** A new master key. */
+export function generateKey(state: 'active' | 'pending', now: Date): KeyFileEntry {
   return {
-    keys: [
-      {
-        kid: randomBytes(6).toString('base64url'),
-        state: 'active',
-        created: now.toISOString(),
-        key: randomBytes(32).toString('base64url'),
-      },
-    ],
+    kid: randomBytes(6).toString('base64url'),
+    state,
+    created: now.toISOString(),
+    key: randomBytes(32).toString('base64url'),
   }
 }
 

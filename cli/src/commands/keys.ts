@@ -2,20 +2,25 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { exportKeyFile, generateKeyFile, loadConfig, loadKeyFile, type KeyFile } from '@token-handler/shared'
 import { keyContextOf, keyFilePath } from '../key-ring-file.ts'
 import { UsageError, type CommandLine } from '../usage.ts'
+import { activate, addKey, retire } from './key-rotation.ts'
 
-/** `keys generate | list | export` */
+/** `keys generate | list | export | add | activate | retire` */
 export async function keys(line: CommandLine): Promise<void> {
   const [action] = line.args
   if (action === 'generate') writeKeyFile(generateKeyFile(new Date()), line.out)
   else if (action === 'list') listKeys(line)
   else if (action === 'export') exportKeys(line)
-  else throw new UsageError('keys takes generate, list or export')
+  else if (action === 'add') addKey(line)
+  else if (action === 'activate') await activate(line)
+  else if (action === 'retire') await retire(line)
+  else throw new UsageError('keys takes generate, list, export, add, activate or retire')
 }
 
 function listKeys({ file }: CommandLine): void {
   if (file === undefined) throw new UsageError('keys list needs --file FILE')
   for (const { kid, state, created, derived } of loadKeyFile(file).keys) {
-    const purposes = derived === undefined ? 'all purposes' : Object.keys(derived).join(', ')
+    const purposes =
+      state === 'retired' ? '-' : derived === undefined ? 'all purposes' : Object.keys(derived).join(', ')
     process.stdout.write(`${kid.padEnd(16)}  ${state.padEnd(9)}  ${created ?? '-'}  ${purposes}\n`)
   }
 }
