@@ -26,6 +26,8 @@ export interface RunningPool {
   ready(): Promise<PoolAnswer>
   /** What Prometheus gets on the admin port. */
   metrics(): Promise<string>
+  /** A call to the admin API. */
+  admin(path: string, body?: object): Promise<Record<string, unknown>>
   request(): Promise<PoolAnswer>
   call(method: 'GET' | 'POST', path: string, jar: CookieJar, body?: URLSearchParams): Promise<PoolAnswer>
   logIn(): Promise<CookieJar>
@@ -44,6 +46,7 @@ export interface RunningPool {
 
 export async function startPool(folder: WorkingFolder, workers: number): Promise<RunningPool> {
   const server = await ScriptedAuthorizationServer.start()
+  const adminKey = 'of-alice-'.repeat(5)
   const [port, adminPort] = [await freePort(), await freePort()]
   const origin = `http://localhost:${port}`
   folder.write('secret.txt', server.clientSecret)
@@ -51,7 +54,7 @@ export async function startPool(folder: WorkingFolder, workers: number): Promise
   folder.configure({
     public_url: origin,
     listen: { port },
-    admin: { port: adminPort },
+    admin: { port: adminPort, keys: { alice: adminKey } },
     authorization_server: {
       issuer: server.issuer,
       client_id: server.clientId,
@@ -106,6 +109,15 @@ export async function startPool(folder: WorkingFolder, workers: number): Promise
     workersThatAnswered: () => events('request').map(({ worker }) => worker),
     ready: () => ask('GET', `http://127.0.0.1:${adminPort}/readyz`),
     metrics: async () => (await request(`http://127.0.0.1:${adminPort}/metrics`, { reset: true })).body.text(),
+    async admin(path, body) {
+      const answer = await request(`http://127.0.0.1:${adminPort}${path}`, {
+        method: body === undefined ? 'GET' : 'POST',
+        reset: true,
+        headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      })
+      return (await answer.body.json()) as Record<string, unknown>
+    },
     request: () => ask('GET', `http://127.0.0.1:${port}/oauth-agent/session`),
     async call(method, path, jar, body) {
       const url = origin + path

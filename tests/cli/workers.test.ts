@@ -90,6 +90,18 @@ describe('workers', () => {
     }
   })
 
+  it('are asked for their sessions at the one admin port, and follow what is revoked there', async () => {
+    const jar = await pool.logIn()
+    const { sessions } = (await pool.admin('/admin/sessions', { sub: 'subject-1' })) as { sessions: { sid: string }[] }
+    expect(sessions.length).toBeGreaterThan(0)
+    const { replicas } = (await pool.admin('/admin/replicas')) as { replicas: { pid: number }[] }
+    expect(replicas.map(({ pid }) => pid)).toEqual(expect.arrayContaining(pool.pids()))
+    expect(await pool.admin('/admin/revoke', { sub: 'subject-1' })).toMatchObject({ sessions: sessions.length })
+    for (let count = 0; count < 6; count++) {
+      expect(await pool.refresh(pool.copyOf(jar))).toMatchObject({ status: 401, code: 'session_expired' })
+    }
+  })
+
   it('that cannot listen say so once, and end the command', async () => {
     const { code, stderr } = await folder.run(['start', '--workers', '2'])
     expect(code).toBe(1)

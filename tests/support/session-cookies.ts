@@ -11,6 +11,7 @@ import {
   type CookieNames,
   type CookieSealer,
   type CookieSettings,
+  type KeyFile,
 } from '@token-handler/shared'
 
 /** A browser's session as the OAuth Proxy sees it: the cookies, and the token that is sealed in them. */
@@ -26,6 +27,8 @@ export interface TestSession {
 export interface SessionKit {
   /** The key that seals. */
   readonly kid: string
+  /** For a process that opens the cookies. */
+  readonly keyFile: KeyFile
   readonly sealer: CookieSealer
   readonly names: CookieNames
   readonly settings: CookieSettings
@@ -33,7 +36,8 @@ export interface SessionKit {
   session(claims?: Partial<AccessCookieClaims>): TestSession
 }
 
-const context = { issuer: 'https://as.example', clientId: 'spa-client' }
+/** The client that the keys work for. */
+export const context = { issuer: 'https://as.example', clientId: 'spa-client' }
 
 export function createSessionKit(clock: Clock, overrides: Partial<CookieSettings> = {}): SessionKit {
   const settings: CookieSettings = {
@@ -45,11 +49,13 @@ export function createSessionKit(clock: Clock, overrides: Partial<CookieSettings
     responseBudgetBytes: 3891,
     ...overrides,
   }
-  const ring = buildKeyRing(generateKeyFile(new Date(clock.now())), context)
+  const keyFile = generateKeyFile(new Date(clock.now()))
+  const ring = buildKeyRing(keyFile, context)
   const sealer = createCookieSealer(() => ring, clock)
   const names = cookieNames(settings)
   return {
     kid: ring.kids[0] ?? '',
+    keyFile,
     sealer,
     names,
     settings,

@@ -158,7 +158,9 @@ function prepare(database: DatabaseSync): Statements {
        SELECT :key, max(:before, coalesce(max(before), 0)), :reason, max(:expiresAt, coalesce(max(expires_at), 0))
        FROM rule WHERE key = :key`,
     ),
-    readRules: database.prepare('SELECT seq, key, before, reason, expires_at FROM rule WHERE seq > ? ORDER BY seq'),
+    readRules: database.prepare(
+      'SELECT seq, key, before, reason, expires_at FROM rule WHERE seq > ? ORDER BY seq LIMIT ?',
+    ),
     dataVersion: database.prepare('PRAGMA data_version'),
     writeReplica: database.prepare(
       'INSERT INTO replica VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET about = excluded.about, heard_at = excluded.heard_at',

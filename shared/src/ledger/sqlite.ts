@@ -27,6 +27,8 @@ const pollMs = 25
 const probeMs = 100
 const sweepMs = 60_000
 const sweepRows = 500
+/** Rules that are read at once: a million of them would need a gigabyte for a moment. */
+const rulePage = 5000
 /** Sessions that are looked at in one turn of the event loop. */
 const visitRows = 500
 /** A file that is locked for longer counts as unreachable. */
@@ -84,9 +86,12 @@ async function openSqliteStore({
   function catchUp({ statements }: SqliteFile): void {
     const version = statements.dataVersion.get()?.['data_version']
     if (version === dataVersion) return
-    const rows = statements.readRules.all(lastSeq)
-    rules.addAll(rows.map(ruleOf))
-    lastSeq = Number(rows.at(-1)?.['seq'] ?? lastSeq)
+    let rows: Record<string, unknown>[]
+    do {
+      rows = statements.readRules.all(lastSeq, rulePage)
+      rules.addAll(rows.map(ruleOf))
+      lastSeq = Number(rows.at(-1)?.['seq'] ?? lastSeq)
+    } while (rows.length === rulePage)
     dataVersion = version
   }
 
