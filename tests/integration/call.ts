@@ -15,12 +15,13 @@ export async function callWith(
     method = 'GET',
     body,
     origin = new URL(url).origin,
-  }: { method?: string; body?: URLSearchParams; origin?: string } = {},
+    headers = {},
+  }: { method?: string; body?: URLSearchParams; origin?: string; headers?: Record<string, string> } = {},
 ): Promise<Answer> {
   const response = await fetch(url, {
     method,
     redirect: 'manual',
-    headers: { origin, 'token-handler-version': '1', ...(cookie === '' ? {} : { cookie }) },
+    headers: { origin, 'token-handler-version': '1', ...(cookie === '' ? {} : { cookie }), ...headers },
     ...(body === undefined ? {} : { body }),
   })
   const text = await response.text()
