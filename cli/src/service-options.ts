@@ -1,5 +1,6 @@
 import type { OAuthAgentOptions } from '@token-handler/oauth-agent'
 import type { OAuthProxyOptions, RateLimit } from '@token-handler/oauth-proxy'
+import { capabilityOptionsOf } from './capability-options.ts'
 import type { Config, ContextOptions, CookieSettings } from '@token-handler/shared'
 
 /** The names of the configuration file end here: inside, the services speak camelCase. */
@@ -60,6 +61,7 @@ export function agentOptionsOf(config: Config): OAuthAgentOptions {
     context: contextOptionsOf(config),
     onSuperseded: agent.on_superseded,
     trustedProxies: config.proxy.trusted_proxies,
+    ...capabilityOptionsOf(config),
     rateLimit: agent.rate_limit.enabled ? rateLimitOf(agent.rate_limit) : undefined,
   }
 }

@@ -20,6 +20,8 @@ import {
   type Ledger,
   type Logger,
 } from '@token-handler/shared'
+import { capability, jwks } from './capabilities/capability.ts'
+import { createCapabilitySigner } from './capabilities/signing.ts'
 import { createAuthorizationServer } from './authorization-server.ts'
 import { createAuditTrail, type AuditTrail } from './audit-trail.ts'
 import { backchannelLogout } from './backchannel-logout.ts'
@@ -104,6 +106,7 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
     names,
     background,
     authorizationServer,
+    peers,
     pendingLogins: createPendingLogins({ ...deps, names }),
     cookies: createSessionCookies({ ...deps, names }),
   }
@@ -126,25 +129,40 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
     rateLimit && { ...rateLimit, requests: rateLimit.requests * sessionRequestsFactor },
     { ...deps, peers },
   )
+  const capabilityPath = `${base}/capabilities/:name`
+  const keysPath = `${base}/jwks.json`
+  const hasCapabilities = (options.capabilities ?? []).length > 0
+  const signer = options.capabilitySigning && createCapabilitySigner(options.capabilitySigning)
   const routes: readonly Route[] = [
     { method: 'post', path: `${base}/login/start`, handlers: [limited, body, loginStart(wired)] },
     { method: 'post', path: `${base}/login/end`, handlers: [limited, readBody(responseBodyBytes), loginEnd(wired)] },
     { method: 'get', path: `${base}/session`, handlers: [seldomLimited, session(wired)] },
     { method: 'post', path: `${base}/refresh`, handlers: [limited, body, refresh(wired)] },
     { method: 'post', path: `${base}/logout`, handlers: [body, logout(wired)] },
+    ...(hasCapabilities
+      ? [{ method: 'post', path: capabilityPath, handlers: [body, capability(wired, signer)] } as const]
+      : []),
   ]
   const continuePath = `${base}/logout/continue`
   const backchannelPath = `${base}/backchannel-logout`
-  const known = new Set([...routes.map(({ path }) => path), continuePath, backchannelPath])
+  const known = new Set([...routes.map(({ path }) => path), continuePath, backchannelPath, keysPath])
+  const routeOf = ({ path }: express.Request): string => {
+    if (known.has(path)) return path
+    return hasCapabilities && path.startsWith(`${base}/capabilities/`) ? capabilityPath : 'other'
+  }
 
   const app = newExpressApp()
-  app.use(correlate(logger, (req) => (known.has(req.path) ? req.path : 'other'), metrics.request))
+  app.use(correlate(logger, routeOf, metrics.request))
   app.use(securityHeaders(options))
   app.use(cors(options))
   // From the authorization server, not from a browser: no guard applies, and it counts for itself.
   const limitedBackchannel = limitByAddress(rateLimit, { ...deps, peers })
   app.post(backchannelPath, limitedBackchannel, body, trail.follow, backchannelLogout(wired))
   app.all(backchannelPath, methodNotAllowed('POST, OPTIONS'))
+  if (signer !== undefined) {
+    app.get(keysPath, jwks(signer))
+    app.all(keysPath, methodNotAllowed('GET, HEAD, OPTIONS'))
+  }
   if (options.logout.idTokenHint) app.get(continuePath, navigationOnly, logoutContinue(wired))
   app.use(recordable(audit, `${base}/logout`))
   app.use(guard(options))

@@ -1,4 +1,5 @@
 import type { ContextOptions, CookieSettings } from '@token-handler/shared'
+import type { CapabilityOptions, CapabilitySigningOptions, RoleOptions } from './capabilities/options.ts'
 import type { RateLimit } from './rate-limit.ts'
 
 /** How the agent authenticates at the authorization server (OpenID Connect Core section 9). */
@@ -94,4 +95,10 @@ export interface OAuthAgentOptions {
    * as often. No limit unless given.
    */
   readonly rateLimit?: RateLimit | undefined
+  /** Temporary credentials for what is not behind the proxy. None unless given. */
+  readonly capabilities?: readonly CapabilityOptions[] | undefined
+  /** Named roles that capabilities ask for. */
+  readonly roles?: readonly RoleOptions[] | undefined
+  /** Needed for capabilities of the kind `jwt`. */
+  readonly capabilitySigning?: CapabilitySigningOptions | undefined
 }

@@ -18,15 +18,16 @@ export function readBody(limitBytes: number): RequestHandler {
 /**
  * The parameters of a body that {@link readBody} read: form-urlencoded, or a flat JSON object of strings. No body is no
  * parameters, whatever its type says.
+ * @param options.numbers Take whole numbers in JSON too, as text.
  * @throws TokenHandlerError `unsupported_media_type`, `invalid_request`
  */
-export function parametersOf(req: Request): Parameters {
+export function parametersOf(req: Request, { numbers = false }: { numbers?: boolean } = {}): Parameters {
   const body: unknown = req.body
   if (!Buffer.isBuffer(body) || body.length === 0) return []
   const type = req.headers['content-type'] ?? ''
   if (!mediaType.test(type)) throw new TokenHandlerError('unsupported_media_type')
   const text = decode(body)
-  const parameters = type.toLowerCase().startsWith(formType) ? parseForm(text) : parseFlatJson(text)
+  const parameters = type.toLowerCase().startsWith(formType) ? parseForm(text) : parseFlatJson(text, numbers)
   if (parameters.length > mostParameters) throw malformed('Too many parameters.')
   return parameters
 }
@@ -90,7 +91,7 @@ function decodeComponent(text: string): string {
   return decodeURIComponent(text.replaceAll('+', ' '))
 }
 
-function parseFlatJson(text: string): Parameters {
+function parseFlatJson(text: string, numbers: boolean): Parameters {
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -99,10 +100,11 @@ function parseFlatJson(text: string): Parameters {
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed('Send a JSON object.')
   const members: [string, unknown][] = Object.entries(value)
-  const strings = members.filter((member): member is [string, string] => typeof member[1] === 'string')
-  if (strings.length < members.length) throw malformed('Every member has to be a string.')
-  // JSON.parse keeps the last of repeated names; in a flat object of strings they show as strings too many.
+  const isTaken = (one: unknown): boolean => typeof one === 'string' || (numbers && Number.isSafeInteger(one))
+  if (!members.every(([, one]) => isTaken(one))) throw malformed('Every member has to be a string.')
+  // JSON.parse keeps the last of repeated names; in a flat object they show as strings too many.
+  const strings = members.filter(([, one]) => typeof one === 'string').length
   const written = text.match(/"(?:[^"\\]|\\.)*"/gs)?.length ?? 0
-  if (written !== 2 * strings.length) throw malformed('A parameter repeats.')
-  return strings
+  if (written !== members.length + strings) throw malformed('A parameter repeats.')
+  return members.map(([name, one]) => [name, String(one)] as const)
 }

@@ -54,8 +54,13 @@ interface Count {
   endsAt: number
 }
 
+/** Counts of keys, each in a window that begins with its first. */
+export interface Counts extends Store {
+  increment(key: string): { totalHits: number; resetTime: Date }
+}
+
 /** The library's own store grows without bound between two ticks of a timer, and follows the wall clock. */
-function createCounts(windowMs: number, clock: Clock): Store {
+export function createCounts(windowMs: number, clock: Clock): Counts {
   const counts = new Map<string, Count>()
   return {
     localKeys: true,

@@ -50,6 +50,8 @@ export type SessionFacts = Omit<RefreshCookieClaims, 'len' | 'ate' | 'atl' | 'k'
 /** What the ID cookie holds. Its `exp` is the absolute deadline too. */
 export interface IdCookieClaims extends SessionClaims {
   readonly claims: Readonly<Record<string, unknown>>
+  /** Claims that capabilities need, by path; the SPA is never shown them. */
+  readonly policy?: Readonly<Record<string, unknown>>
   /** The ID token itself, only for `logout.idTokenHint`. */
   readonly idt?: string
 }

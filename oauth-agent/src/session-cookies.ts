@@ -15,6 +15,7 @@ import {
   type ContextFacts,
   type CookieSealer,
 } from '@token-handler/shared'
+import { claimAt, claimsNeeded } from './capabilities/claims.ts'
 import { answerBytes, overBudget, setCookieFieldBytes } from './cookie-budget.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import {
@@ -88,6 +89,7 @@ const mostForeignCleared = 8
 export function createSessionCookies({ options, names, sealer, clock }: SessionCookiesDeps): SessionCookies {
   const { accessTokenPath, agentPath, persistent, responseBudgetBytes } = options.cookies
   const { issuer } = options.authorizationServer
+  const neededClaims = claimsNeeded(options.capabilities ?? [], options.roles ?? [])
 
   function line(name: string, value: string, path: string, expiresAt: number): string[] {
     const maxAgeSeconds = persistent ? Math.max(1, expiresAt - epochSeconds(clock)) : undefined
@@ -177,10 +179,13 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
   /** Shows the strength and time of the authentication by which policies judge: those of the login. */
   function sealId({ sid, exp, acr, auth_time }: SessionFacts, { raw, claims }: IdToken): string {
     const ofLogin = { ...(acr === undefined ? {} : { acr }), ...(auth_time === undefined ? {} : { auth_time }) }
+    const found = neededClaims.map((path) => [path, claimAt(claims, path)] as const)
+    const policy = Object.fromEntries(found.filter(([, value]) => value !== undefined))
     const idClaims: IdCookieClaims = {
       sid,
       exp,
       claims: pickClaims({ ...claims, ...ofLogin }, options.idTokenClaims) ?? {},
+      ...(Object.keys(policy).length > 0 ? { policy } : {}),
       ...(options.logout.idTokenHint ? { idt: raw } : {}),
     }
     return sealer.seal('id-token', idClaims)

@@ -24,6 +24,10 @@ const catalogue = {
   },
   missing_origin: { status: 403, message: 'Neither Origin, Referer nor Fetch Metadata show a trusted source.' },
   insufficient_scope: { status: 403, message: 'The session lacks a scope or a claim that this route asks for.' },
+  claim_missing: {
+    status: 403,
+    message: 'The user lacks a claim that this capability is made of, or it cannot be used.',
+  },
   not_found: { status: 404, message: 'There is nothing here.' },
   method_not_allowed: { status: 405, message: 'This method is not allowed here.' },
   request_timeout: { status: 408, message: 'The request did not arrive in time.' },
@@ -57,6 +61,9 @@ const catalogue = {
   audit_unavailable: { status: 503, message: 'What this would lead to cannot be recorded. Try again shortly.' },
   shutting_down: { status: 503, message: 'This server is stopping. Try again.' },
   server_error: { status: 500, message: 'Something went wrong on our side.' },
+  // The broker
+  capability_unavailable: { status: 502, message: 'The credential cannot be had from the service that it is for.' },
+  capability_timeout: { status: 504, message: 'The service that the credential is for did not answer in time.' },
   // The upstream API
   upstream_unavailable: { status: 502, message: 'The API cannot be reached.' },
   upstream_invalid_response: { status: 502, message: 'The API gave an answer that cannot be passed on.' },

@@ -24,9 +24,8 @@ export interface Peers {
  * @throws TypeError when an entry is neither.
  */
 export function createPeers(trustedProxies: readonly string[]): Peers {
-  const trusted = buildBlockList(trustedProxies)
-  const isTrusted = (address: string): boolean =>
-    isIP(address) !== 0 && trusted.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')
+  const trusted = blockListOf(trustedProxies)
+  const isTrusted = (address: string): boolean => containsAddress(trusted, address)
   // Requests of one connection come from one peer; the address is formatted and judged once.
   const peers = new WeakMap<object, Peer>()
   const peerOf = ({ socket }: IncomingMessage): Peer => {
@@ -74,19 +73,25 @@ function nodeAddress(text: string): string | undefined {
   return isIP(address) === 0 ? undefined : address
 }
 
-function buildBlockList(entries: readonly string[]): BlockList {
+/** @throws TypeError when an entry is neither an IP address nor a CIDR block. */
+export function blockListOf(entries: readonly string[]): BlockList {
   const list = new BlockList()
   for (const entry of entries) {
     const [address = '', bits] = entry.split('/')
     const isV4 = isIPv4(address)
     const isBlock = bits !== undefined && /^\d{1,3}$/.test(bits) && Number(bits) <= (isV4 ? 32 : 128)
     if (isIP(address) === 0 || (bits !== undefined && !isBlock)) {
-      throw new TypeError('trustedProxies: neither an IP address nor a CIDR block')
+      throw new TypeError('neither an IP address nor a CIDR block')
     }
     if (bits === undefined) list.addAddress(address, isV4 ? 'ipv4' : 'ipv6')
     else list.addSubnet(address, Number(bits), isV4 ? 'ipv4' : 'ipv6')
   }
   return list
+}
+
+/** Whether an address, if it is one, is on the list. */
+export function containsAddress(list: BlockList, address: string): boolean {
+  return isIP(address) !== 0 && list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')
 }
 
 /** A socket that listens on both families shows IPv4 peers as `::ffff:192.0.2.1`. */

@@ -13,6 +13,7 @@ import {
   type RunningAgent,
 } from '../oauth-agent/running-agent.ts'
 import { signIn } from '../support/sign-in.ts'
+import { generateCapabilitySigning, jwtCapability } from '../oauth-agent/capability-options.ts'
 import { danglingReferences, problemsOfAnswer, readDocument, type ApiResponse } from './openapi-document.ts'
 
 const document = readDocument()
@@ -38,7 +39,15 @@ beforeAll(async () => {
     clientAuthentication: { method: 'client_secret_basic', clientSecret: clients.secret.clientSecret },
   } as const
   agent = await startAgent({ ...client, publicOrigin: 'https://api.example.test' })
-  agentWithHint = await startAgent({ ...client, options: { logout: { idTokenHint: true }, detailedErrors: true } })
+  agentWithHint = await startAgent({
+    ...client,
+    options: {
+      logout: { idTokenHint: true },
+      detailedErrors: true,
+      capabilities: [jwtCapability],
+      capabilitySigning: generateCapabilitySigning(),
+    },
+  })
   const unknown = async () => ({ state: 'unknown' }) as const
   const ledger = createMemoryLedger(systemClock)
   agentWithoutStore = await startAgent({ ...client, ledger: { ...ledger, claimLogin: unknown } })
@@ -74,14 +83,18 @@ describe('docs/openapi.yaml', () => {
   it('has every path and method that the agent answers, and no other', async () => {
     const browser = agentWithHint.browser()
     for (const { path, method } of operations) {
-      const answer = await browser.send(method.toUpperCase(), path.slice(1))
+      const target = path.slice(1).replace('{name}', jwtCapability.name)
+      const answer = await browser.send(method.toUpperCase(), target)
       expect([404, 405]).not.toContain(answer.status)
       // The page that takes the browser on is no call: any other method is unknown there.
-      const other = await browser.send(method === 'get' ? 'DELETE' : 'PUT', path.slice(1))
+      const other = await browser.send(method === 'get' ? 'DELETE' : 'PUT', target)
       expect([path, other.status]).toEqual([path, path === '/logout/continue' ? 404 : 405])
     }
     const source = readFileSync(join(import.meta.dirname, '../../oauth-agent/src/app.ts'), 'utf8')
-    const routes = [...source.matchAll(/`\$\{base\}(\/[a-z/-]+)`/g)].map(([, path = '']) => path)
+    const routes = [...source.matchAll(/`\$\{base\}(\/[a-z/.:-]+)`/g)]
+      .map(([, path = '']) => path.replace(/:(\w+)/, '{$1}'))
+      // A beginning of paths is no route.
+      .filter((path) => !path.endsWith('/'))
     expect([...new Set(routes)].toSorted()).toEqual(Object.keys(document.paths).toSorted())
   })
 })
@@ -99,6 +112,19 @@ describe('the answers of the running agent follow docs/openapi.yaml', () => {
     expect([started, loggedOut, none].map(({ status }) => status)).toEqual([200, 200, 200])
     expect(none.json).toEqual({ is_logged_in: false })
     expect(started.headers.get('strict-transport-security')).toBeTruthy()
+  })
+
+  it('a capability and the keys to verify it by', async () => {
+    const browser = agentWithHint.browser()
+    const path = '/capabilities/{name}'
+    const without = check(path, 'post', await browser.post(`capabilities/${jwtCapability.name}`))
+    const started = await browser.post('login/start')
+    const callback = await signIn({ authorizationUrl: String(started.json['authorization_url']), redirectUri })
+    await browser.post('login/end', callback.searchParams)
+    const issued = check(path, 'post', await browser.post(`capabilities/${jwtCapability.name}`))
+    const unknown = check(path, 'post', await browser.post('capabilities/unknown'))
+    expect([without, issued, unknown].map(({ status }) => status)).toEqual([401, 200, 404])
+    check('/jwks.json', 'get', await browser.get('jwks.json'))
   })
 
   it('the way out with the ID token', async () => {
@@ -222,7 +248,9 @@ function codesOf({ content }: ApiResponse): string[] {
 /** Every error code that stands in the agent's sources, and those of the guards. */
 function codesOfTheAgent(): string[] {
   const root = join(import.meta.dirname, '../..')
-  const sources = readdirSync(join(root, 'oauth-agent/src')).map((name) => join('oauth-agent/src', name))
+  const sources = readdirSync(join(root, 'oauth-agent/src'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join('oauth-agent/src', name))
   const texts = [...sources, 'shared/src/guards.ts'].map((name) => readFileSync(join(root, name), 'utf8'))
   const words = texts.flatMap((text) => [...text.matchAll(/'([a-z_]+)'/g)].map(([, word = '']) => word))
   return [...new Set(words.filter((word) => Object.hasOwn(errorCatalogue, word)))]

@@ -10,6 +10,7 @@ const events: Partial<Record<ErrorCode, AuditEventName>> = {
   missing_origin: 'guard_refused',
   insufficient_scope: 'policy_refused',
   step_up_required: 'policy_refused',
+  claim_missing: 'policy_refused',
   too_many_requests: 'rate_limited',
   session_ended: 'session_refused',
 }

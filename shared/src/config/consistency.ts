@@ -1,4 +1,5 @@
 import { getDomain } from 'tldts'
+import { checkBroker } from './broker-consistency.ts'
 import type { ConfigProblem } from './load.ts'
 import { privateKeyProblem } from './private-key.ts'
 import type { Config } from './schema.ts'
@@ -13,6 +14,7 @@ export function findContradictions(config: Config, only: 'agent' | 'proxy' | und
     ...checkTimes(config),
     ...checkListeners(config),
     ...checkSpa(config),
+    ...checkBroker(config, isSecure),
   ]
 }
 

@@ -3,6 +3,7 @@ import { admin } from './sections/admin.ts'
 import { agent } from './sections/agent.ts'
 import { audit } from './sections/audit.ts'
 import { authorizationServer } from './sections/authorization-server.ts'
+import { capabilities, capabilitySigning, roles } from './sections/capabilities.ts'
 import { context } from './sections/context.ts'
 import { cookies } from './sections/cookies.ts'
 import { ledger } from './sections/ledger.ts'
@@ -35,6 +36,9 @@ export const configSchema = z
     keys: z.strictObject({ file: z.string().min(1).describe('Key file, made by `token-handler keys generate`.') }),
     ledger,
     proxy,
+    roles,
+    capabilities,
+    capability_signing: capabilitySigning.optional(),
     spa: spa.optional(),
     log: z
       .strictObject({
