@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
 import { ConfigError, KeyRotationError, LedgerOpenError } from '@token-handler/shared'
+import { audit } from './commands/audit.ts'
 import { check } from './commands/check.ts'
 import { keys } from './commands/keys.ts'
 import { revoke } from './commands/revoke.ts'
@@ -31,12 +32,18 @@ const usage = `token-handler: keeps OAuth tokens out of JavaScript
   token-handler revoke --sub SUB | --sid SID | --as-sid SID | --client ID | --kid KID | --all
                        [--before TIME] [--reason WORD] [--dry-run] [--json] [--config FILE]
                                                              end sessions, now, on every process; --before is ISO 8601
+  token-handler audit verify [FILE|DIR] [--head CHAIN:N:HASH]... [--stopped] [--json] [--config FILE]
+                                                             find what is missing in, or was changed of, the audit log
+  token-handler audit export --sub SUB [FILE|DIR] [--out FILE] [--config FILE]
+                                                             what is recorded of a user, as JSON lines
+  token-handler audit erase --sub SUB [FILE|DIR] [--config FILE]
+                                                             erase from the audit log whatever leads to a user
   token-handler schema                                       print the JSON Schema of the configuration
 
   --config is token-handler.yaml unless given.
 `
 
-const commands = { start, check, keys, sessions, revoke, schema }
+const commands = { start, check, keys, audit, sessions, revoke, schema }
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -61,6 +68,8 @@ async function main(): Promise<void> {
       json: { type: 'boolean' },
       from: { type: 'string' },
       force: { type: 'boolean' },
+      head: { type: 'string', multiple: true },
+      stopped: { type: 'boolean' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   })

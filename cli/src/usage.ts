@@ -26,6 +26,8 @@ export interface CommandLine {
   readonly json?: boolean | undefined
   readonly from?: string | undefined
   readonly force?: boolean | undefined
+  readonly head?: readonly string[] | undefined
+  readonly stopped?: boolean | undefined
 }
 
 export function parseOnly(only: string | undefined): 'agent' | 'proxy' | undefined {
