@@ -18,6 +18,7 @@ import {
 import { startExampleApi, type ExampleApi } from './api/server.ts'
 import { ACR_CONFIRMED } from './authorization-server/authentication-context.ts'
 import { startAuthorizationServer, type AuthorizationServer } from './authorization-server/server.ts'
+import { startStorage, type Storage } from './storage.ts'
 import { openTopology, type Topology, type TopologyName } from './topology.ts'
 
 export interface DemoOptions {
@@ -27,6 +28,8 @@ export interface DemoOptions {
     readonly authorizationServer: number
     readonly api: number
     readonly admin: number
+    /** Default 0. */
+    readonly storage?: number
     /** Agent and proxy in the `cross-origin` topology. Default 0. */
     readonly gateway?: number
   }
@@ -66,13 +69,14 @@ export interface Demo {
   readonly authorityFile: string | undefined
   readonly authorizationServer: AuthorizationServer
   readonly api: ExampleApi
+  readonly storage: Storage
   readonly tokenHandler: RunningTokenHandler
   readonly adminUrl: string
   close(): Promise<void>
 }
 
 /**
- * Everything on this machine: authorization server, example API, agent, proxy and SPA. The authorization server is on
+ * Everything on this machine: authorization server, example API, storage, agent, proxy and SPA. The authorization server is on
  * another site (127.0.0.1, not localhost), so that the redirect back is cross-site as in life. Keys and client secrets
  * are made at each start.
  */
@@ -113,14 +117,21 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
       audience: apiAudience,
     })
     opened.push(api)
+    const storage = await startStorage({
+      port: ports.storage ?? 0,
+      folder: join(scratch, 'storage'),
+      allowedOrigin: url,
+    })
+    opened.push(storage)
 
     const isOneServer = topology.spaServer === topology.backendServer
     const input: ConfigInput = {
-      ...demoConfig(topology, { authorizationServer, api, adminPort: ports.admin }),
-      ...(isOneServer && !('handler' in options.spa) ? { spa: options.spa } : {}),
+      ...demoConfig(topology, { authorizationServer, api, storage, adminPort: ports.admin }),
+      ...(isOneServer && 'root' in options.spa ? { spa: { ...options.spa, connect_origins: [storage.url] } } : {}),
+      ...(isOneServer && 'dev_server' in options.spa ? { spa: options.spa } : {}),
     }
     const config = checkConfig(options.configure?.(input) ?? input)
-    const spa = input.spa === undefined ? await spaHandler(options.spa, topology) : undefined
+    const spa = input.spa === undefined ? await spaHandler(options.spa, topology, storage) : undefined
     if (spa !== undefined && !isOneServer) {
       hardenServer(topology.spaServer)
       topology.spaServer.on('request', spa)
@@ -143,6 +154,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
       authorityFile: topology.authorityFile,
       authorizationServer,
       api,
+      storage,
       tokenHandler,
       adminUrl: `http://127.0.0.1:${admin.port}`,
       close: () => closeAll(opened),
@@ -153,13 +165,16 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
   }
 }
 
+interface DemoServers {
+  readonly authorizationServer: AuthorizationServer
+  readonly api: ExampleApi
+  readonly storage: Storage
+  readonly adminPort: number
+}
+
 function demoConfig(
   { spaOrigin, backendOrigin }: Topology,
-  {
-    authorizationServer,
-    api,
-    adminPort,
-  }: { authorizationServer: AuthorizationServer; api: ExampleApi; adminPort: number },
+  { authorizationServer, api, storage, adminPort }: DemoServers,
 ): ConfigInput {
   const { clientId, clientSecret } = authorizationServer.clients.secret
   return {
@@ -178,6 +193,7 @@ function demoConfig(
     agent: { detailed_errors: true },
     audit: { sink: 'off' },
     keys: { file: '(made at each start)' },
+    capabilities: storageCapabilities(storage),
     proxy: {
       routes: [
         { path: '/api/orders', upstream: api.url, methods: ['GET', 'HEAD', 'POST'], scopes: ['orders:read'] },
@@ -196,9 +212,34 @@ function demoConfig(
   }
 }
 
+/** Every user has a folder; the browser fills in no more than the name of the file. */
+function storageCapabilities({ url, bucket }: Storage): NonNullable<ConfigInput['capabilities']> {
+  const object = {
+    kind: 's3-presigned',
+    bucket,
+    key: 'uploads/{sub}/{file}',
+    endpoint: url,
+    region: 'us-east-1',
+    force_path_style: true,
+    ttl_seconds: 60,
+  } as const
+  return [
+    {
+      ...object,
+      name: 'uploads',
+      operation: 'PUT',
+      scopes: ['orders:write'],
+      content_types: ['image/*', 'text/plain', 'text/csv', 'application/pdf', 'application/zip', 'application/json'],
+      max_bytes: 64 * 1024 ** 2,
+    },
+    { ...object, name: 'downloads', operation: 'GET', scopes: ['orders:read'] },
+  ]
+}
+
 async function spaHandler(
   spa: DemoOptions['spa'],
   { spaOrigin, backendOrigin, spaServer }: Topology,
+  storage: Storage,
 ): Promise<RequestListener> {
   if ('handler' in spa) return spa.handler(spaServer)
   if (!('root' in spa)) throw new Error('a development server is for the same-origin topology only')
@@ -207,6 +248,7 @@ async function spaHandler(
     origin: spaOrigin,
     callbackPath: '/callback',
     connectOrigins: [backendOrigin],
+    otherOrigins: [storage.url],
     agentUrl: `${backendOrigin}/oauth-agent`,
   })
 }

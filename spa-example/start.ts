@@ -17,6 +17,7 @@ const portVariables = {
   authorizationServer: { variable: 'TH_AS_PORT', fallback: 3100, host: '127.0.0.1' },
   api: { variable: 'TH_API_PORT', fallback: 3200, host: '127.0.0.1' },
   admin: { variable: 'TH_ADMIN_PORT', fallback: 3001, host: '127.0.0.1' },
+  storage: { variable: 'TH_STORAGE_PORT', fallback: 3300, host: '127.0.0.1' },
   ...(isHttps ? { gateway: { variable: 'TH_GATEWAY_PORT', fallback: 3443, host: '127.0.0.1' } } : {}),
 } as const satisfies Record<string, { variable: string; fallback: number; host: string }>
 
@@ -105,6 +106,7 @@ function banner(demo: Demo, seconds: string): string {
 ${addresses}
     Authorization server    ${demo.authorizationServer.issuer}
     Example API             ${demo.api.url}
+    Storage (S3)            ${demo.storage.url}
     Admin                   ${demo.adminUrl}/readyz
 ${demo.authorityFile === undefined ? '' : trustAdvice(demo.authorityFile)}
   Sign in as demo with the password demo. Ctrl-C stops everything.

@@ -29,7 +29,8 @@ describe('the page that asks what JavaScript can see', () => {
     const page = await inspect()
     const { tokens, places, unread } = await verdict(page)
     expect({ tokens, unread }).toEqual({ tokens: 0, unread: 0 })
-    expect(places).toBeGreaterThanOrEqual(15)
+    expect(places).toBeGreaterThanOrEqual(16)
+    expect(await page.getByTestId('inspect-result').getAttribute('data-capabilities')).toBe('1')
     expect(await page.getByTestId('inspect-selftest').getAttribute('data-works')).toBe('true')
     for (const place of ['session', 'me', 'orders', 'document']) {
       const row = page.getByTestId(`inspect-${place}`)

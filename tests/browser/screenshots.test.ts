@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, it } from '@jest/globals'
 import type { BrowserContextOptions, Page } from 'playwright-core'
-import { logIn, useDemo } from './support.ts'
+import { logIn, submitCredentials, useDemo } from './support.ts'
 
 /**
  * The pictures of the README, so that they show what there is. They are written with `npm run screenshots` only; in every
@@ -85,6 +85,31 @@ it('orders', async () => {
     await page.getByTestId('order').filter({ hasText: item }).waitFor()
   }
   expect(await take(page, 'orders')).toEqual(whole)
+})
+
+it('a second step that is asked for', async () => {
+  const page = await open('/orders')
+  await page.getByTestId('login-orders').click()
+  await submitCredentials(page)
+  await page.getByTestId('order-cancel').first().click()
+  await page.getByTestId('step-up').waitFor()
+  expect(await take(page, 'step-up')).toEqual(whole)
+})
+
+it('files', async () => {
+  const page = await open('/')
+  await logIn(page)
+  await page.getByTestId('nav-files').click()
+  for (const [name, bytes] of [
+    ['letter.txt', 2400],
+    ['seal.pdf', 183_000],
+  ] as const) {
+    const mimeType = name.endsWith('pdf') ? 'application/pdf' : 'text/plain'
+    await page.getByTestId('file').setInputFiles({ name, mimeType, buffer: Buffer.alloc(bytes) })
+    await page.getByTestId('upload').click()
+    await page.getByTestId('sent-file').filter({ hasText: name }).waitFor()
+  }
+  expect(await take(page, 'files')).toEqual(whole)
 })
 
 it('what JavaScript can see', async () => {

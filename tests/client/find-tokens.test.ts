@@ -33,6 +33,15 @@ describe('token scanner of the example SPA', () => {
     expect(findTokens(text)).toEqual([])
   })
 
+  it('tells presigned URLs from tokens, and sees a token within one', async () => {
+    const signature = randomBytes(32).toString('hex')
+    const url = `http://127.0.0.1:3300/files/uploads/demo/a.txt?X-Amz-Expires=60&X-Amz-Signature=${signature}&x-id=GetObject`
+    expect(findTokens(JSON.stringify({ url }))).toEqual([{ kind: 'capability', start: 'a.txt…' }])
+    expect(findTokens(`${signature} ${url}`).map(({ kind }) => kind)).toEqual(['capability', 'opaque'])
+    const token = await new SignJWT({ sub: 'demo' }).setProtectedHeader({ alg: 'HS256' }).sign(randomBytes(32))
+    expect(findTokens(`${url}&token=${token}`).map(({ kind }) => kind)).toEqual(['JWT', 'capability'])
+  })
+
   it('never repeats the token', async () => {
     const token = randomBytes(32).toString('base64url')
     expect(JSON.stringify(findTokens(token))).not.toContain(token.slice(0, 7))

@@ -12,7 +12,8 @@ import { trustSwitch } from '../support/certificates.ts'
 import { until } from '../support/until.ts'
 
 const root = join(import.meta.dirname, '../..')
-const anyPorts = { TH_PORT: '0', TH_AS_PORT: '0', TH_API_PORT: '0', TH_ADMIN_PORT: '0', TH_GATEWAY_PORT: '0' }
+const variables = ['TH_PORT', 'TH_AS_PORT', 'TH_API_PORT', 'TH_ADMIN_PORT', 'TH_GATEWAY_PORT', 'TH_STORAGE_PORT']
+const anyPorts = Object.fromEntries(variables.map((name) => [name, '0']))
 const opened: { close(): unknown }[] = []
 
 afterEach(async () => {

@@ -47,7 +47,7 @@ export async function startTestDemo(options: TestDemoOptions = {}): Promise<Test
   const demo = await startDemo({
     spa: { root: await buildSpa() },
     ...options,
-    ports: { web: 0, authorizationServer: 0, api: 0, admin: 0 },
+    ports: { web: 0, authorizationServer: 0, api: 0, admin: 0, storage: 0 },
     logger,
     clock,
     keys,

@@ -7,6 +7,7 @@ import { readAnswer, toProblem, type Problem } from './problems.ts'
 import { repeated } from './repeated.ts'
 import { usePath } from './router.tsx'
 import { client, useSession } from './session.ts'
+import { Files } from './views/files.tsx'
 import { Inspect } from './views/inspect.tsx'
 import { Live } from './views/live.tsx'
 import { Orders } from './views/orders.tsx'
@@ -16,6 +17,7 @@ import { Welcome } from './views/welcome.tsx'
 const TITLES: Readonly<Record<string, string>> = {
   '/': 'Overview',
   '/orders': 'Orders',
+  '/files': 'Files',
   '/live': 'Live',
   '/inspect': 'Inspect',
 }
@@ -124,6 +126,8 @@ function View({ path, isLoggedIn, activity }: ViewProps): ReactNode {
       return isLoggedIn ? <Overview activity={activity} /> : <Welcome />
     case '/orders':
       return <Orders isLoggedIn={isLoggedIn} />
+    case '/files':
+      return <Files isLoggedIn={isLoggedIn} />
     case '/live':
       return <Live isLoggedIn={isLoggedIn} />
     case '/inspect':

@@ -44,6 +44,9 @@ const HINTS: Readonly<Record<string, string>> = {
   missing_header: 'A proxy in between drops the header token-handler-version.',
   step_up_required: 'Log in again with a second step.',
   user_changed: 'Do again what you wanted to do, if it is still what you want.',
+  storage_unreachable: 'Is the storage running, and does the page’s policy let it connect there?',
+  storage_refused: 'The storage checks what the capability was issued for: this object, type and size.',
+  storage_stalled: 'The connection to the storage may be gone. Try again.',
   insufficient_scope: 'The route asks for a scope that this login did not get.',
 }
 

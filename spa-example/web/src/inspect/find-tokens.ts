@@ -1,11 +1,14 @@
 /** Something that looks like a token, and where its text begins; never the whole of it. */
 export interface Suspect {
-  readonly kind: 'JWT' | 'JWE' | 'opaque'
+  readonly kind: 'JWT' | 'JWE' | 'opaque' | 'capability'
   readonly start: string
 }
 
 /** A JOSE header is base64url of `{"`; three parts are signed (RFC 7515), five encrypted (RFC 7516). */
 const JOSE = /eyJ[\w-]{8,}(?:\.[\w-]*){2,4}/g
+
+/** A presigned URL of S3: a credential too, for one object and a short while, and meant for script. */
+const PRESIGNED = /https?:[^\s"'<>]*[?&]X-Amz-Signature=[\da-f]{64}[^\s"'<>]*/g
 
 /** Words of base64url, base64 or hex that are long enough to be a credential: 40 characters carry 160 bits and more. */
 const WORDS = /[\w+/=-]{40,}/g
@@ -23,7 +26,11 @@ export function findTokens(text: string): Suspect[] {
     suspects.push({ kind: token.split('.').length === 5 ? 'JWE' : 'JWT', start: abbreviate(token) })
     return ' '
   })
-  for (const [word] of rest.matchAll(WORDS)) {
+  const beyond = rest.replace(PRESIGNED, (url) => {
+    suspects.push({ kind: 'capability', start: abbreviate(url.split('?', 1)[0]?.split('/').at(-1) ?? '') })
+    return ' '
+  })
+  for (const [word] of beyond.matchAll(WORDS)) {
     const isRandom = entropy(word) >= LEAST_ENTROPY && !NAMES.some((name) => name.test(word))
     if (isRandom) suspects.push({ kind: 'opaque', start: abbreviate(word) })
   }

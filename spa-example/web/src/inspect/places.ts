@@ -1,3 +1,5 @@
+import { TokenHandlerClientError } from '@token-handler/client'
+import { capabilities } from '../files.ts'
 import { backendUrl, client } from '../session.ts'
 import { readCaches, readDatabases, readStorage } from './storage.ts'
 
@@ -28,6 +30,12 @@ export const PLACES: readonly Place[] = [
   answerOf('session', 'Agent: session', '/oauth-agent/session'),
   answerOf('me', 'API: who am I', '/api/me'),
   answerOf('orders', 'API: orders', '/api/orders'),
+  {
+    id: 'capability',
+    name: 'Agent: capability',
+    how: "capability('downloads')",
+    read: readCapability,
+  },
   {
     id: 'set-cookie',
     name: 'Set-Cookie headers',
@@ -65,6 +73,16 @@ function answerOf(id: string, name: string, path: string): Place {
     return [`${response.status}`, ...headers, '', await response.text()].join('\n')
   }
   return { id, name, how: `fetch('${path}')`, read }
+}
+
+async function readCapability(): Promise<string> {
+  try {
+    return JSON.stringify((await capabilities.capability('downloads', { file: 'example.txt' })).answer)
+  } catch (error) {
+    // An installation without a storage issues none.
+    if (error instanceof TokenHandlerClientError && error.status === 404) return ''
+    throw error
+  }
 }
 
 async function readCookieStore(): Promise<string> {

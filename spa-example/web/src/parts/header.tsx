@@ -21,6 +21,9 @@ export function Header({ session }: { readonly session: Session | undefined }): 
           <Link to="/orders" testId="nav-orders">
             Orders
           </Link>
+          <Link to="/files" testId="nav-files">
+            Files
+          </Link>
           <Link to="/live" testId="nav-live">
             Live
           </Link>

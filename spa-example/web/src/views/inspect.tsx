@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useState, type ReactNode } from 'react'
+import type { Suspect } from '../inspect/find-tokens.ts'
 import { inspect, type Finding, type Inspection } from '../inspect/inspection.ts'
 import { Icon } from '../parts/icons.tsx'
 import { LoginButton } from '../parts/login-button.tsx'
@@ -21,7 +22,7 @@ export function Inspect({ isLoggedIn }: { readonly isLoggedIn: boolean }): React
         <h1>What can JavaScript see?</h1>
         <p>
           The script of this page looks for tokens wherever script can look, as injected script would: anything shaped
-          like a signed or encrypted JWT, and any long random string.
+          like a signed or encrypted JWT, and any long random string. Capabilities are told apart.
         </p>
       </section>
       {!isLoggedIn && (
@@ -56,7 +57,9 @@ interface VerdictProps {
 }
 
 function Verdict({ inspection: { findings, scannerWorks }, onRepeat }: VerdictProps): ReactNode {
-  const count = findings.reduce((sum, { suspects }) => sum + suspects.length, 0)
+  const suspects = findings.flatMap((finding) => finding.suspects)
+  const capabilities = suspects.filter(isCapability).length
+  const count = suspects.length - capabilities
   const unread = findings.filter(({ problem }) => problem !== undefined).length
   const isClean = count === 0 && unread === 0 && scannerWorks
   return (
@@ -65,6 +68,7 @@ function Verdict({ inspection: { findings, scannerWorks }, onRepeat }: VerdictPr
       role="status"
       data-testid="inspect-result"
       data-tokens={count}
+      data-capabilities={capabilities}
       data-places={findings.length}
       data-unread={unread}
     >
@@ -76,6 +80,13 @@ function Verdict({ inspection: { findings, scannerWorks }, onRepeat }: VerdictPr
           {count === 0 ? 'No token found' : `${count} suspicious ${count === 1 ? 'string' : 'strings'} found`},{' '}
           {findings.length} places searched
         </p>
+        {capabilities > 0 && (
+          <p className="quiet">
+            {capabilities === 1 ? 'One capability is' : `${capabilities} capabilities are`} visible, as intended: a URL
+            that opens one object of the storage for a minute. Whoever reads it can use it for that, and for nothing
+            else.
+          </p>
+        )}
         <p className="quiet" data-testid="inspect-selftest" data-works={scannerWorks}>
           {scannerWorks
             ? 'The scanner works: it found a signed, an encrypted and an opaque token that were planted for it.'
@@ -105,7 +116,7 @@ function Findings({ findings }: { readonly findings: readonly Finding[] }): Reac
             <tr
               key={finding.place.id}
               data-testid={`inspect-${finding.place.id}`}
-              data-tokens={finding.suspects.length}
+              data-tokens={finding.suspects.filter((suspect) => !isCapability(suspect)).length}
               data-characters={finding.text.length}
             >
               <th scope="row">
@@ -137,8 +148,13 @@ function Seen({ finding: { text, problem } }: { readonly finding: Finding }): Re
   )
 }
 
+function isCapability({ kind }: Suspect): boolean {
+  return kind === 'capability'
+}
+
 function Tokens({ finding: { suspects, problem } }: { readonly finding: Finding }): ReactNode {
   if (problem !== undefined) return <span className="bad">?</span>
+  if (suspects.length > 0 && suspects.every(isCapability)) return <span className="quiet">capability</span>
   if (suspects.length > 0) {
     return <span className="bad">{suspects.map(({ kind, start }) => `${kind} ${start}`).join(', ')}</span>
   }
