@@ -34,6 +34,8 @@ export interface AgentMetrics {
   /** @param route Path of a route of ours, or `other`. @param outcome `ok`, our error code, or `client_gone`. */
   readonly request: (route: string, outcome: string) => void
   readonly refresh: (step: RefreshStep) => void
+  /** @param name Name of a configured capability, or `other`. @param outcome `issued`, or our error code. */
+  readonly capability: (name: string, outcome: string) => void
 }
 
 const refreshSteps: readonly RefreshStep[] = [
@@ -65,10 +67,17 @@ export function createAgentMetrics(registry: Registry): AgentMetrics {
     labelNames: ['step'],
     registers: [registry],
   })
+  const capabilities = new Counter({
+    name: 'token_handler_capabilities_total',
+    help: 'Capabilities that were asked for, by name and outcome: issued, or our error code.',
+    labelNames: ['capability', 'outcome'],
+    registers: [registry],
+  })
   // A rate is seen from the first event on only if there was a zero before it.
   for (const step of refreshSteps) steps.inc({ step }, 0)
   return {
     request: (route, outcome) => requests.inc({ route, outcome }),
     refresh: (step) => steps.inc({ step }),
+    capability: (capability, outcome) => capabilities.inc({ capability, outcome }),
   }
 }

@@ -33,7 +33,7 @@ describe('token-handler start --workers', () => {
       expect(code).toBe(2)
       expect(stderr).toContain('--workers takes auto or a number from 1 to 256')
     }
-  })
+  }, 60_000)
 })
 
 describe('workers', () => {

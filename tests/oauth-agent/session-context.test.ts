@@ -1,7 +1,9 @@
 import { afterEach, describe, expect, it } from '@jest/globals'
 import type { ContextPolicy } from '@token-handler/shared'
 import { keptAudit, type KeptAudit } from '../support/kept-audit.ts'
+import { parseMetrics } from '../support/metrics.ts'
 import { until } from '../support/until.ts'
+import { generateCapabilitySigning, jwtCapability } from './capability-options.ts'
 import type { AgentAnswer, Browser } from './running-agent.ts'
 import { startScripted, type Scripted } from './scripted.ts'
 
@@ -22,6 +24,8 @@ async function start(network: ContextPolicy, client: ContextPolicy): Promise<voi
     audit,
     options: {
       trustedProxies: ['127.0.0.1'],
+      capabilities: [jwtCapability],
+      capabilitySigning: generateCapabilitySigning(),
       context: { network, client, prefixLengths: { ipv4: 24, ipv6: 56 } },
     },
   })
@@ -62,6 +66,23 @@ describe('a session that is bound to where its login came from', () => {
     const answer = await browser.get('session', elsewhere)
     expect([answer.text, answer.setCookies]).toEqual(['{"is_logged_in":false}', []])
     expect((await browser.get('session', home)).json['is_logged_in']).toBe(true)
+  })
+
+  it('is given no capability elsewhere', async () => {
+    await start('off', 'deny')
+    const browser = await logIn(home)
+    const ask = (headers: Record<string, string>): Promise<AgentAnswer> =>
+      browser.post('capabilities/realtime', {}, headers)
+    expect(await ask(otherBrowser)).toMatchObject({ status: 401, json: { error_code: 'context_changed' } })
+    expect((await ask(home)).json).toMatchObject({ kind: 'jwt' })
+    await browser.post('capabilities/hostile', {}, home)
+    const series = parseMetrics(await scripted.agent.registry.metrics())
+    const counted = [...series].filter(([name]) => name.startsWith('token_handler_capabilities_total'))
+    expect(counted).toEqual([
+      ['token_handler_capabilities_total{capability="realtime",outcome="context_changed"}', 1],
+      ['token_handler_capabilities_total{capability="realtime",outcome="issued"}', 1],
+      ['token_handler_capabilities_total{capability="other",outcome="not_found"}', 1],
+    ])
   })
 
   it('can be ended from everywhere', async () => {

@@ -9,6 +9,7 @@ import {
 } from '@token-handler/shared'
 import { addCookies, sendJson } from '../answers.ts'
 import type { Recorder } from '../audit-trail.ts'
+import type { AgentMetrics } from '../metrics.ts'
 import type { OAuthAgentOptions } from '../options.ts'
 import { createCounts } from '../rate-limit.ts'
 import type { RefreshCookieClaims } from '../session-claims.ts'
@@ -28,6 +29,7 @@ export interface CapabilityDeps {
   readonly sessions: Pick<Sessions, 'judge'>
   readonly cookies: Pick<SessionCookies, 'clearTag'>
   readonly context: Pick<SessionContext, 'check'>
+  readonly metrics: Pick<AgentMetrics, 'capability'>
   readonly peers: Peers
   readonly clock: Clock
   readonly logger: Logger
@@ -45,7 +47,7 @@ interface Capability {
 
 /** `POST capabilities/<name>`: a temporary, narrow credential for a live session that may have it; else nothing. */
 export function capability(deps: CapabilityDeps, signer: CapabilitySigner | undefined): RequestHandler {
-  const { options, sessions, cookies, context, peers, clock, audit } = deps
+  const { options, sessions, cookies, context, metrics, peers, clock, audit } = deps
   const capabilities = new Map(
     (options.capabilities ?? []).map((one) => [one.name, createCapability(one, deps, signer)] as const),
   )
@@ -62,6 +64,7 @@ export function capability(deps: CapabilityDeps, signer: CapabilitySigner | unde
     const asked = capabilities.get(String(req.params['name']))
     let session: RefreshCookieClaims | undefined
     const record = (outcome: 'success' | 'refused' | 'failure', reason?: string, expiresIn?: number): void => {
+      metrics.capability(asked?.options.name ?? 'other', reason ?? 'issued')
       audit.record({
         event: 'capability',
         outcome,
