@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { parseRecords } from '../shared/audit-kit.ts'
 import { Canaries, findJwts } from '../support/canary.ts'
+import { until } from '../support/until.ts'
 import { callAt, install, logInAt, succeed, type Installation } from './installation.ts'
 
 /** Commands are slow to start on a busy machine. */
@@ -39,6 +40,8 @@ describe('the audit log of the running command', () => {
         secrets.watch('access token', headers.authorization?.slice(7) ?? '')
       }
       await callAt(running.url, '/oauth-agent/logout', jar, 'POST')
+      running.kill('SIGHUP')
+      await until('the keys are read again', () => running.log().includes('keys_reloaded'))
       running.kill('SIGTERM')
       await running.ended
 
@@ -58,6 +61,7 @@ describe('the audit log of the running command', () => {
         'request success',
         'refresh success',
         'logout success',
+        'keys_changed success',
         'stopped success',
         'log_closed success',
       ])
@@ -71,7 +75,7 @@ describe('the audit log of the running command', () => {
     'is verified, exported and erased by the command',
     async () => {
       const { stdout } = await succeed(audit('verify', '--stopped'))
-      expect(stdout).toBe('1 files, 1 chains, 8 records, 0 erased\nno problem found\n')
+      expect(stdout).toBe('1 files, 1 chains, 9 records, 0 erased\nno problem found\n')
       const exported = await succeed(audit('export', '--sub', 'demo'))
       expect(parseRecords(exported.stdout).map(({ event }) => event)).toEqual(['login', 'request', 'refresh', 'logout'])
       expect((await succeed(audit('erase', '--sub', 'demo'))).stdout).toBe('5 records erased\n')

@@ -125,8 +125,11 @@ describe('files of the audit log', () => {
     await run(login('user-2'))
     expect(names()).toHaveLength(2)
     clock.advanceSeconds(2 * 86_400)
+    const [old = ''] = names()
     await run(login('user-3'))
     expect(names()).toHaveLength(2)
+    const records = names().flatMap((name) => parseRecords(textOf(name)))
+    expect(records.filter(({ event }) => event === 'records_removed')).toMatchObject([{ details: { files: [old] } }])
     expect(await problems()).toEqual([])
   })
 
