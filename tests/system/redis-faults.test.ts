@@ -115,6 +115,41 @@ describe('the redis ledger in trouble', () => {
     expect(ledger.rules.staleForMs()).toBeLessThan(3000)
   })
 
+  it('[G-6] takes no session for live while it may have missed rules for too long, tells it once, and goes on', async () => {
+    const [closing, serving] = [
+      await open({ rules: { staleAfterMs: 2500 } }),
+      await open({ rules: { staleAfterMs: 2500, stalePolicy: 'serve_until_token_expiry' } }),
+    ]
+    await until('both follow', () => [closing, serving].every(({ rules }) => rules.staleForMs() < 1500))
+    const told: string[] = []
+    closing.rules.onRule((isOver, cause) => told.push(`${cause} ${isOver(session.identity)}`))
+    redis.pause()
+    await until('it fails closed, and says so', () => closing.rules.areStale() && told.length > 0)
+    expect(told).toEqual(['stale true'])
+    expect([closing.rules.endOf(session.identity), serving.rules.areStale()]).toEqual([undefined, false])
+    redis.resume()
+    await until('it goes on', () => !closing.rules.areStale())
+    expect(told).toEqual(['stale true'])
+  })
+
+  it('heeds a rule that it could not write, and writes it when it is repeated', async () => {
+    const other = await open()
+    const rule = (now: number) =>
+      ({
+        key: `sub:${session.identity.subjectHash}`,
+        before: now + 1,
+        reason: 'revoked',
+        expiresAt: now + 60_000,
+      }) as const
+    redis.pause()
+    expect(await ledger.addRule(rule)).toEqual({ state: 'unknown' })
+    expect(ledger.rules.endOf(session.identity)).toBe('revoked')
+    expect(other.rules.endOf(session.identity)).toBeUndefined()
+    redis.resume()
+    await until('it is written', async () => (await ledger.addRule(rule)).state === 'added')
+    await until('the other process knows', () => other.rules.endOf(session.identity) === 'revoked')
+  })
+
   it('stays fresh while nothing happens', async () => {
     const seen: number[] = []
     await until('six heartbeats', () => seen.push(ledger.rules.staleForMs()) > 300, { timeoutMs: 15_000 })
