@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import {
@@ -17,7 +18,7 @@ let folder: WorkingFolder
 let replica: Ledger
 beforeEach(async () => {
   folder = workingFolder()
-  folder.configure({ ledger: { type: 'sqlite', file: 'sessions.db' } })
+  folder.configure({ ledger: { type: 'sqlite', file: 'sessions.db' }, audit: { sink: 'off' } })
   replica = await openSqliteLedger({
     path: join(folder.path, 'sessions.db'),
     clock: systemClock,
@@ -80,18 +81,42 @@ describe('token-handler revoke', () => {
   })
 
   it.each([
-    [['revoke'], 'exactly one of'],
     [['revoke', '--all', '--sub', 'alice'], 'exactly one of'],
     [['revoke', '--all', '--before', 'yesterday'], '--before'],
-    [['revoke', '--kid', 'no key'], '--kid'],
-    [['revoke', '--all', '--reason', 'because I say so'], '--reason'],
-    [['sessions'], 'sessions needs'],
     [['sessions', '--sub', 'alice', '--sid', 'x'], 'sessions needs'],
   ])('says what is wrong with %j', async (args, message) => {
     const { code, stderr, stdout } = await folder.run(args)
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr).toContain(message)
     expect(replica.rules.size).toBe(0)
+  })
+
+  it('is recorded as done by the command line, with the subject by a pseudonym', async () => {
+    const one = await session('alice')
+    await folder.run(['keys', 'generate', '--out', 'keys.json'])
+    folder.configure({ ledger: { type: 'sqlite', file: 'sessions.db' }, audit: { sink: 'files', folder: 'audit' } })
+    const done = await folder.run(['revoke', '--sub', 'alice', '--reason', 'incident-42'])
+    expect([done.code, done.stderr]).toEqual([0, ''])
+    await until('the process knows', () => isOver(one))
+    await folder.run(['sessions', '--sub', 'alice'])
+    const files = readdirSync(join(folder.path, 'audit'), { recursive: true, withFileTypes: true })
+    const text = files
+      .filter((entry) => entry.isFile())
+      .map((entry) => readFileSync(join(entry.parentPath, entry.name), 'utf8'))
+      .join('\n')
+    expect(text).toMatch(/"event":"revocation".*"actor":"command-line"/)
+    expect(text).toMatch(/"event":"admin".*"actor":"command-line"/)
+    expect(text).toContain('incident-42')
+    expect(text).not.toContain('alice')
+  })
+
+  it('ends sessions also where it cannot be recorded, and says so', async () => {
+    const one = await session('alice')
+    folder.configure({ ledger: { type: 'sqlite', file: 'sessions.db' } })
+    const { code, stderr } = await folder.run(['revoke', '--all'])
+    expect(code).toBe(0)
+    expect(stderr).toContain('This command is not recorded.')
+    await until('the process knows', () => isOver(one))
   })
 
   it('is no use with a ledger that no other process sees', async () => {
@@ -102,7 +127,7 @@ describe('token-handler revoke', () => {
   })
 
   it('fails, and says so, when the ledger cannot be reached', async () => {
-    folder.configure({ ledger: { type: 'redis', url: 'redis://127.0.0.1:9' } })
+    folder.configure({ ledger: { type: 'redis', url: 'redis://127.0.0.1:9' }, audit: { sink: 'off' } })
     const { code, stderr } = await folder.run(['revoke', '--all'])
     expect(code).toBe(1)
     expect(stderr).toContain('nothing was revoked')

@@ -21,8 +21,9 @@ export function failuresOf({ reach, restart, partition, cost, options }: Report)
   const failures = [...reach.values(), ...restart.values(), ...(partition === undefined ? [] : [partition])].flatMap(
     ({ violations }) => violations,
   )
-  for (const [store, { streamsMs, requestsMs, everybodyMs }] of reach) {
-    const worst = Math.max(percentile(streamsMs, 99), percentile(requestsMs, 99), everybodyMs)
+  // How long it takes to close thousands of streams at once is the processor's business, and only told.
+  for (const [store, { streamsMs, requestsMs }] of reach) {
+    const worst = Math.max(percentile(streamsMs, 99), percentile(requestsMs, 99))
     if (worst > longestMs) failures.push(`${store}: an end took ${Math.round(worst)} ms to reach everything`)
   }
   const ratio = cpuRatio(cost)

@@ -1,4 +1,10 @@
-import { revocationSchema, revoke as revokeSessions, targetOf, type Revocation } from '../admin/revocation.ts'
+import {
+  revocationEvent,
+  revocationSchema,
+  revoke as revokeSessions,
+  targetOf,
+  type Revocation,
+} from '../admin/revocation.ts'
 import { LedgerUnreachableError, withLedger } from '../ledger-command.ts'
 import { UsageError, type CommandLine } from '../usage.ts'
 
@@ -11,8 +17,13 @@ export async function revoke(line: CommandLine): Promise<void> {
   if (!parsed.success)
     throw new UsageError(parsed.error.issues.map(({ path, message }) => optionText(path, message)).join('; '))
   const request = parsed.data
-  const outcome = await withLedger(line.config, (ledger, { authorization_server: { issuer }, session }) =>
-    revokeSessions(request, { ledger, issuer, absoluteSeconds: session.absolute_seconds }),
+  const outcome = await withLedger(
+    line.config,
+    async (ledger, { authorization_server: { issuer }, session }, audit) => {
+      const revocation = await revokeSessions(request, { ledger, issuer, absoluteSeconds: session.absolute_seconds })
+      audit.record(revocationEvent(request, revocation, 'command-line'))
+      return revocation
+    },
   )
   if (outcome.state === 'unknown') throw new LedgerUnreachableError('the ledger cannot be reached; nothing was revoked')
   process.stdout.write(`${line.json === true ? JSON.stringify(jsonOf(outcome, targetOf(request))) : textOf(outcome)}\n`)

@@ -6,9 +6,12 @@ import { UsageError, type CommandLine } from '../usage.ts'
 export async function sessions({ config: file, sub, sid, issuer, json }: CommandLine): Promise<void> {
   const parsed = sessionsSchema.safeParse({ sub, sid, issuer })
   if (!parsed.success) throw new UsageError('sessions needs --sub SUB or --sid SID')
-  const found = await withLedger(file, (ledger, { authorization_server: server }) =>
-    listSessions(parsed.data, { ledger, issuer: server.issuer }),
-  )
+  const found = await withLedger(file, async (ledger, { authorization_server: server }, audit) => {
+    const listed = await listSessions(parsed.data, { ledger, issuer: server.issuer })
+    const outcome = listed.state === 'unknown' ? 'failure' : 'success'
+    audit.record({ event: 'admin', outcome, actor: 'command-line', target: 'sessions', subject: sub, sid })
+    return listed
+  })
   if (found.state === 'unknown') throw new LedgerUnreachableError('the ledger cannot be reached')
   process.stdout.write(json === true ? `${JSON.stringify({ sessions: found.sessions })}\n` : tableOf(found.sessions))
 }

@@ -1,10 +1,11 @@
 import { dirname } from 'node:path'
 import {
   createLogger,
+  openAuditLog,
   openLedger,
   Registry,
-  silentAuditLog,
   systemClock,
+  type AuditLog,
   type Config,
   type Ledger,
   type Logger,
@@ -37,7 +38,7 @@ export async function start(commandLine: CommandLine): Promise<void> {
   const logger = createLogger(config.log.level)
   if (isWorker()) await work(commandLine, config, workerLogger(logger))
   else if (count === undefined) onSignals(logger, await serve(commandLine, config, logger))
-  else await watchOver(count, commandLine.config, config, logger)
+  else await watchOver(count, commandLine, config, logger)
 }
 
 /** What signals, or the primary, ask for. */
@@ -76,15 +77,19 @@ async function work(commandLine: CommandLine, { admin: _ours, ...config }: Confi
   reportToPrimary(running, addressOf(running.server))
 }
 
-async function watchOver(count: number, configFile: string, config: Config, logger: Logger): Promise<void> {
+async function watchOver(
+  count: number,
+  { config: configFile, only }: CommandLine,
+  config: Config,
+  logger: Logger,
+): Promise<void> {
   checkSharedLedger(config)
   const pool = await startWorkers(count, logger)
-  // The workers have the sessions in common with whoever opens their ledger.
-  const ledger: Ledger | undefined =
+  const office =
     config.admin !== undefined && isApiOpen(config.admin)
-      ? await openLedger(config, { clock: systemClock, logger, folder: dirname(configFile) })
+      ? await openOffice(configFile, config, logger, parseOnly(only))
       : undefined
-  const api = ledger && configuredApi(config, { ledger, audit: silentAuditLog, logger })
+  const api = office && configuredApi(config, { ...office, logger })
   const admin = config.admin && createAdminServer(config.admin, { ...pool, api, logger, configFile })
   if (admin !== undefined && config.admin !== undefined) await listen(admin, config.admin)
   onSignals(logger, {
@@ -92,12 +97,34 @@ async function watchOver(count: number, configFile: string, config: Config, logg
     async stop() {
       await pool.close()
       if (admin !== undefined) await drain(admin, 0)
-      await ledger?.close()
+      await office?.close()
     },
   })
   const adminAddress = admin === undefined ? {} : { adminAddress: addressOf(admin) }
   const fields = { event: 'workers_started', workers: count, address: pool.address, ...adminAddress }
   logger.info(fields, 'Workers listen.')
+}
+
+/** What the primary needs for the admin API: the workers have the sessions in common with whoever opens their ledger. */
+async function openOffice(
+  configFile: string,
+  config: Config,
+  logger: Logger,
+  only: 'agent' | 'proxy' | undefined,
+): Promise<{ readonly ledger: Ledger; readonly audit: AuditLog; close(): Promise<void> }> {
+  const deps = { clock: systemClock, logger, folder: dirname(configFile) }
+  const keys = watchKeyFile(keyFilePath(configFile, config), keyContextOf(config), logger, neededPurposes(only, config))
+  const ledger = await openLedger(config, deps)
+  const audit = openAuditLog(config, { ...deps, ring: () => keys.current() })
+  return {
+    ledger,
+    audit,
+    async close() {
+      await ledger.close()
+      await audit.close()
+      keys.close()
+    },
+  }
 }
 
 function onSignals(logger: Logger, service: Service): void {

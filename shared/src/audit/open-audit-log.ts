@@ -17,16 +17,21 @@ export interface OpenAuditLogDeps {
   readonly logger: Logger
   /** Relative paths count from here. */
   readonly folder: string
+  /** Where lines go with `sink: stdout`: standard output, which is 1, unless given. */
+  readonly descriptor?: number
 }
 
 /** The configured audit log. */
-export function openAuditLog(config: AuditConfig, { ring, clock, logger, folder }: OpenAuditLogDeps): AuditLog {
+export function openAuditLog(
+  config: AuditConfig,
+  { ring, clock, logger, folder, descriptor }: OpenAuditLogDeps,
+): AuditLog {
   const { audit, authorization_server: server } = config
   if (audit.sink === 'off') return silentAuditLog
   const path = auditFolder(config, folder)
   return createAuditLog({
     keys: auditKeysOf(config, ring),
-    sink: audit.sink === 'files' ? createFileSink({ folder: path }) : createStdoutSink(),
+    sink: audit.sink === 'files' ? createFileSink({ folder: path }) : createStdoutSink(descriptor),
     clock,
     logger,
     options: {
