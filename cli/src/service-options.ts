@@ -2,6 +2,7 @@ import type { OAuthAgentOptions } from '@token-handler/oauth-agent'
 import type { OAuthProxyOptions, RateLimit } from '@token-handler/oauth-proxy'
 import { capabilityOptionsOf } from './capability-options.ts'
 import type { Config, ContextOptions, CookieSettings } from '@token-handler/shared'
+import { readUpstreamTls } from './upstream-tls.ts'
 
 /** The names of the configuration file end here: inside, the services speak camelCase. */
 export function trustedOriginsOf({ public_url, trusted_origins }: Config): ReadonlySet<string> {
@@ -82,7 +83,8 @@ function rateLimitOf(limit: { requests: number; window_seconds: number }): RateL
   return { requests: limit.requests, windowSeconds: limit.window_seconds }
 }
 
-export function proxyOptionsOf(config: Config): OAuthProxyOptions {
+/** @param configFile Paths of certificates count from its folder. */
+export function proxyOptionsOf(config: Config, configFile: string): OAuthProxyOptions {
   const { per_session: perSession, per_address: perAddress } = config.proxy.rate_limit
   return {
     publicOrigin: config.public_url,
@@ -92,13 +94,16 @@ export function proxyOptionsOf(config: Config): OAuthProxyOptions {
     identityHeaders: config.proxy.identity_headers,
     context: contextOptionsOf(config),
     maxWaitingRequests: config.proxy.max_waiting_requests,
+    absoluteSeconds: config.session.absolute_seconds,
+    streamLimits: { perSession: config.proxy.streams.per_session, total: config.proxy.streams.total },
     rateLimit: {
       perSession: perSession && rateLimitOf(perSession),
       perAddress: perAddress && rateLimitOf(perAddress),
     },
-    routes: config.proxy.routes.map((route) => ({
+    routes: config.proxy.routes.map((route, index) => ({
       path: route.path,
       upstream: route.upstream,
+      upstreamTls: readUpstreamTls(route.upstream_tls, `proxy.routes[${index}].upstream_tls`, configFile),
       upstreamPath: route.upstream_path,
       methods: route.methods,
       session: route.session,
@@ -109,6 +114,11 @@ export function proxyOptionsOf(config: Config): OAuthProxyOptions {
       navigable: route.navigable,
       embeddable: route.embeddable,
       sandbox: route.sandbox,
+      webSocket: route.websocket,
+      streams: {
+        atTokenExpiry: route.streams.at_token_expiry,
+        maxDurationSeconds: route.streams.max_duration_seconds,
+      },
       forwardCookies: route.forward_cookies,
       maxBodyBytes: route.max_body_bytes,
       connectTimeoutSeconds: route.connect_timeout_seconds,

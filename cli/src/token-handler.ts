@@ -74,7 +74,9 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
   const common = { sealer, clock, logger, audit, registry }
   const agent = only === 'proxy' ? undefined : createOAuthAgent({ ...common, options: agentOptionsOf(config), ledger })
   const proxy =
-    only === 'agent' ? undefined : createOAuthProxy({ ...common, options: proxyOptionsOf(config), rules: ledger.rules })
+    only === 'agent'
+      ? undefined
+      : createOAuthProxy({ ...common, options: proxyOptionsOf(config, configFile), rules: ledger.rules })
   const devServer = configuredDevServer(config, logger)
   const spa = deps.spa ?? devServer?.handle ?? configuredSpa(config, configFile)
 
@@ -145,6 +147,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
     async close() {
       presence.stop()
       stopping = true
+      proxy?.endStreams()
       await drain(server, config.shutdown_seconds * 1000)
       await agent?.close()
       await proxy?.close()

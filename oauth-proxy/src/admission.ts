@@ -37,12 +37,17 @@ export interface AdmissionDeps {
 const withoutSession: Admission = { ok: true, claims: undefined, kid: undefined }
 
 /** Judges a well-formed request for a route, before a byte of its body is read: method, source, size, rate, session, policy. */
-export function admit(req: IncomingMessage, route: Route, deps: AdmissionDeps): Admission {
+export function admit(
+  req: IncomingMessage,
+  route: Route,
+  deps: AdmissionDeps,
+  { isUpgrade = false }: { readonly isUpgrade?: boolean } = {},
+): Admission {
   const { method = '', headers } = req
   if (deps.audit.isBlocking) return { ok: false, code: 'audit_unavailable' }
   if (!route.allowedMethods.has(method))
     return { ok: false, code: 'method_not_allowed', headers: ['allow', route.allow] }
-  const untrusted = refuseSource({ method, headers }, route.guardPolicy)
+  const untrusted = refuseSource({ method, headers, isUpgrade }, route.guardPolicy)
   if (untrusted !== undefined) return { ok: false, code: untrusted }
   const length = Number(headers['content-length'] ?? 0)
   if (route.maxBodyBytes !== undefined && length > route.maxBodyBytes) return { ok: false, code: 'payload_too_large' }

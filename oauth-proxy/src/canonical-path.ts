@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http'
+
 /** A request target in origin form (RFC 9112 section 3.2.1). What is judged here is, byte for byte, what is sent on. */
 export interface RequestTarget {
   readonly path: string
@@ -128,4 +130,9 @@ function isPlainUnicode(path: string): boolean {
     const isEnd = index === 0 || index === all.length - 1
     return segment === '' ? isEnd : !onlyDotsOrSpaces.test(segment)
   })
+}
+
+/** The target as it came: Express takes the path that a middleware is mounted on off `url`. */
+export function targetOf(req: IncomingMessage & { originalUrl?: string }): string {
+  return req.originalUrl ?? req.url ?? ''
 }

@@ -1,12 +1,15 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
-import type { SessionIdentity, ErrorCode } from '@token-handler/shared'
+import { TokenHandlerError, type AccessCookieClaims, type ErrorCode, type SessionIdentity } from '@token-handler/shared'
 import type { Dispatcher } from 'undici'
 import { endAfterDrain } from './answers.ts'
+import { EventBoundary, isEventStream, lastEvent } from './event-stream.ts'
 import type { Placed } from './open-exchanges.ts'
 import type { UpstreamResponse } from './response-headers.ts'
 import { hasBody, RequestBody } from './request-body.ts'
 import type { Route } from './routes.ts'
+import type { LiveStream, OpenStreams, StreamPlace } from './streams.ts'
 import { codeOfUpstreamError, InvalidResponseError, isDroppedConnection } from './upstream-errors.ts'
+import type { StreamEnd } from './websocket-frames.ts'
 
 /** A request that may go to its API. */
 export interface AdmittedRequest {
@@ -20,6 +23,7 @@ export interface AdmittedRequest {
   readonly accessToken: string | undefined
   /** Whose request it is; `undefined` on routes without session. */
   readonly session: SessionIdentity | undefined
+  readonly claims: AccessCookieClaims | undefined
 }
 
 /** What an exchange needs of its proxy. */
@@ -29,6 +33,7 @@ export interface ExchangeDeps {
   readonly failed: (request: AdmittedRequest, code: ErrorCode, cause: Error) => void
   /** Called once when an answer broke off in the middle. */
   readonly brokeOff: (request: AdmittedRequest, cause: Error) => void
+  readonly streams: OpenStreams
   /** Called once at the end, however it came. */
   readonly ended: (exchange: Exchange) => void
 }
@@ -37,7 +42,7 @@ export interface ExchangeDeps {
  * One request and its answer, streamed both ways with back-pressure. undici calls the methods `on…`; when either side goes
  * away the other one is let go too.
  */
-export class Exchange implements Dispatcher.DispatchHandler, Placed {
+export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed {
   place = -1
   readonly #request: AdmittedRequest
   readonly #deps: ExchangeDeps
@@ -50,6 +55,9 @@ export class Exchange implements Dispatcher.DispatchHandler, Placed {
   #isOver = false
   #isRepeated = false
   #stallTimer: NodeJS.Timeout | undefined
+  /** Of an event stream only. */
+  #boundary: EventBoundary | undefined
+  #streamPlace: StreamPlace | undefined
 
   constructor(request: AdmittedRequest, deps: ExchangeDeps) {
     this.#request = request
@@ -59,6 +67,12 @@ export class Exchange implements Dispatcher.DispatchHandler, Placed {
 
   get request(): AdmittedRequest {
     return this.#request
+  }
+
+  /** Of the answer, once it has begun. */
+  get status(): number | undefined {
+    const { res } = this.#request
+    return res.headersSent ? res.statusCode : undefined
   }
 
   get session(): SessionIdentity | undefined {
@@ -78,9 +92,18 @@ export class Exchange implements Dispatcher.DispatchHandler, Placed {
   endSession(code: 'session_ended' | 'store_unavailable'): void {
     const reason = new Error(code === 'session_ended' ? 'the session was ended' : 'the rules are too old')
     const wasOver = this.#isOver
+    const boundary = wasOver ? undefined : this.#boundary
     this.#letGo(reason)
-    if (wasOver || this.#request.res.headersSent) this.#request.res.destroy()
+    if (boundary !== undefined) this.#endEvents(boundary, code)
+    else if (wasOver || this.#request.res.headersSent) this.#request.res.destroy()
     else this.#deps.failed(this.#request, code, reason)
+  }
+
+  endStream(end: StreamEnd): void {
+    const boundary = this.#boundary
+    if (this.#isOver || boundary === undefined) return
+    this.#letGo(new Error(end))
+    this.#endEvents(boundary, end)
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -101,6 +124,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Placed {
     }
     this.#stopWaiting()
     const { req, res, route, sentTarget, accessToken } = this.#request
+    if (isEventStream(received) && !this.#becomeStream(controller, received)) return
     route.outcomes.answer(status)
     const headers = this.#deps.responseHeaders(received, {
       route,
@@ -118,6 +142,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Placed {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     const { res, route } = this.#request
+    this.#boundary?.pass(chunk)
     if (chunk.length === this.#length && chunk.length < res.writableHighWaterMark) {
       res.end(chunk)
       return
@@ -181,6 +206,26 @@ export class Exchange implements Dispatcher.DispatchHandler, Placed {
     )
   }
 
+  /** @returns `false` when there are too many streams; the request is refused then. */
+  #becomeStream(controller: Dispatcher.DispatchController, received: IncomingHttpHeaders): boolean {
+    const { route, claims } = this.#request
+    const tooMany = this.#deps.streams.refuse(claims?.sid)
+    if (tooMany !== undefined) {
+      controller.abort(new TokenHandlerError(tooMany))
+      return false
+    }
+    this.#boundary = new EventBoundary(received)
+    this.#streamPlace = this.#deps.streams.enter(this, route, claims)
+    return true
+  }
+
+  /** Tells the page why, where something may be told; else it is cut off. */
+  #endEvents(boundary: EventBoundary, end: StreamEnd): void {
+    const { res } = this.#request
+    if (boundary.isHere && !res.destroyed) res.end(lastEvent(end))
+    else res.destroy()
+  }
+
   /** Once, without a body, and only what may be repeated safely (RFC 9110 section 9.2.2). */
   #mayRepeat(error: Error): boolean {
     const { req } = this.#request
@@ -213,6 +258,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Placed {
     clearTimeout(this.#stallTimer)
     this.#stopWaiting()
     this.#body?.destroy()
+    this.#streamPlace?.leave()
     this.#deps.ended(this)
   }
 }

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import {
@@ -24,8 +23,8 @@ import {
 } from '@token-handler/shared'
 import { admit, type Admission, type AdmissionDeps } from './admission.ts'
 import { createCors, sendPreflight } from './answers.ts'
-import { maxTargetLength, parseRequestTarget } from './canonical-path.ts'
-import { Exchange, type AdmittedRequest, type ExchangeDeps } from './forward.ts'
+import { maxTargetLength, parseRequestTarget, targetOf } from './canonical-path.ts'
+import { Exchange, type ExchangeDeps } from './forward.ts'
 import { OpenExchanges } from './open-exchanges.ts'
 import type { OAuthProxyOptions } from './options.ts'
 import { exposeOutcomes, Outcomes } from './outcomes.ts'
@@ -37,7 +36,9 @@ import { createResponseHeaders } from './response-headers.ts'
 import { compileRoutes, RouteTable, upstreamTarget, type Route } from './routes.ts'
 import { createAdmitContext } from './session-context.ts'
 import { Upstreams } from './upstreams.ts'
-import { refuseUpgrade } from './upgrade.ts'
+import { OpenStreams } from './streams.ts'
+import type { Tunnel } from './tunnel.ts'
+import { createUpgrade } from './upgrade.ts'
 
 export interface OAuthProxyDeps {
   readonly options: OAuthProxyOptions
@@ -59,6 +60,8 @@ export interface OAuthProxy {
   handle(req: IncomingMessage, res: ServerResponse, next?: () => void): void
   /** Listener for the event `upgrade` of an `http.Server`. */
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void
+  /** Ends event streams and WebSockets, which would go on for as long as they like: before a server is drained. */
+  endStreams(): void
   /** Answers new requests 503, lets those under way end for a while (10 s unless given), then cuts them and all connections. */
   close(graceMs?: number): Promise<void>
 }
@@ -92,8 +95,20 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     ownCookiePrefixes: names.ownPrefixes,
     identityHeaders: options.identityHeaders ?? [],
   })
-  const exchanges = new OpenExchanges<Exchange>()
+  const streams = new OpenStreams({
+    limits: options.streamLimits ?? { perSession: 50, total: 10_000 },
+    absoluteSeconds: options.absoluteSeconds,
+    clock,
+  })
+  const exchanges = new OpenExchanges<Exchange | Tunnel>()
+  const ended = audit.recordsRequests
+    ? (exchange: Exchange | Tunnel) => {
+        exchanges.delete(exchange)
+        audit.record(requestEvent(exchange, peers))
+      }
+    : (exchange: Exchange | Tunnel) => exchanges.delete(exchange)
   const exchangeDeps: ExchangeDeps = {
+    streams,
     responseHeaders: createResponseHeaders({
       cors,
       addresses: { routes, publicOrigin, upstreamOrigins: new Set(compiled.map((route) => route.upstreamPool.origin)) },
@@ -106,13 +121,20 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
         'An answer broke off.',
       )
     },
-    ended: audit.recordsRequests
-      ? (exchange) => {
-          exchanges.delete(exchange)
-          audit.record(requestEvent(exchange.request, peers))
-        }
-      : (exchange) => exchanges.delete(exchange),
+    ended,
   }
+  const upgrade = createUpgrade({
+    publicHost,
+    routes,
+    refuse,
+    admission: admissionDeps,
+    requestHeaders,
+    peers,
+    streams,
+    exchanges,
+    tunnels: { ...exchangeDeps, ended },
+    maxWaitingRequests,
+  })
   exposeOutcomes(
     registry,
     new Map([['none', unrouted], ...compiled.map(({ path, outcomes }) => [path, outcomes] as const)]),
@@ -121,6 +143,11 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     name: 'token_handler_proxy_open_requests',
     help: 'Requests to APIs that are under way, streams included.',
     read: () => [[{}, exchanges.size]],
+  })
+  exposeGauge(registry, {
+    name: 'token_handler_proxy_open_streams',
+    help: 'Event streams and WebSockets that are open.',
+    read: () => [[{}, streams.size]],
   })
   exposeGauge(registry, {
     name: 'token_handler_upstream_waiting_requests',
@@ -194,7 +221,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     }
     const session = claims === undefined ? undefined : sessionIdentity(claims, kid)
     const exchange = new Exchange(
-      { req, res, route, sentTarget, headers: built.headers, accessToken, session },
+      { req, res, route, sentTarget, headers: built.headers, accessToken, session, claims },
       exchangeDeps,
     )
     exchanges.add(exchange)
@@ -209,15 +236,10 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
         refuse(req, res, undefined, { code: 'server_error' }, error)
       }
     },
-    upgrade(req, socket) {
-      const code = refuseUpgrade(req, socket)
-      unrouted.refuse(code)
-      logger.info(
-        { event: 'request_refused', code, method: req.method, requestId: randomUUID() },
-        'A request was refused.',
-      )
-    },
+    upgrade,
+    endStreams: () => streams.stop(),
     close(graceMs = 10_000) {
+      streams.stop()
       closing ??= upstreams.close(graceMs).finally(stopListening)
       return closing
     },
@@ -225,20 +247,16 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
 }
 
 /** The record of a request that went to its API; a status that the client never saw is one that no answer had. */
-function requestEvent({ req, res, route, session }: AdmittedRequest, peers: Peers): AuditEvent {
+function requestEvent({ request, status }: Exchange | Tunnel, peers: Peers): AuditEvent {
+  const { req, route, session } = request
   return {
     event: 'request',
-    outcome: res.headersSent ? 'success' : 'failure',
+    outcome: status === undefined ? 'failure' : 'success',
     sid: session?.sid,
     subjectHash: session?.subjectHash,
     route: route.path,
     method: req.method,
-    status: res.headersSent ? res.statusCode : undefined,
+    status,
     address: peers.clientAddressOf(req),
   }
-}
-
-/** The target as it came: Express takes the path that a middleware is mounted on off `url`. */
-function targetOf(req: IncomingMessage & { originalUrl?: string }): string {
-  return req.originalUrl ?? req.url ?? ''
 }

@@ -23,6 +23,10 @@ export interface OAuthProxyOptions {
   readonly maxWaitingRequests?: number | undefined
   /** Binds sessions to where their login came from; the same as the agent's. Nothing unless given. */
   readonly context?: ContextOptions | undefined
+  /** Longest life of a session, after which its streams are ended; no such limit unless given. */
+  readonly absoluteSeconds?: number | undefined
+  /** How many streams may be open; 50 of one session and 10,000 of a process unless given. */
+  readonly streamLimits?: StreamLimitOptions | undefined
   /** More is answered 429 `too_many_requests` with `Retry-After`. Each process counts for itself. No limits unless given. */
   readonly rateLimit?: RateLimits | undefined
 }
@@ -34,6 +38,29 @@ export interface RateLimits {
   readonly perAddress?: RateLimit | undefined
 }
 
+export interface StreamLimitOptions {
+  /** Event streams and WebSockets of one session; one more is answered 429 `too_many_streams`. */
+  readonly perSession: number
+  /** Of all; one more is answered 503 `streams_exhausted`. */
+  readonly total: number
+}
+
+/** What ends event streams and WebSockets of a route, besides the end of their session. */
+export interface StreamOptions {
+  /** `keep` lets them go on with the token that they began with; `close` ends them with the access cookie. */
+  readonly atTokenExpiry: 'keep' | 'close'
+  readonly maxDurationSeconds?: number | undefined
+}
+
+/** TLS towards an API, in PEM: whom to trust in place of the well-known authorities, and who we are. */
+export interface UpstreamTls {
+  readonly ca?: string
+  readonly cert?: string
+  readonly key?: string
+  /** Name that the certificate must have, where it is not the host of the API. */
+  readonly servername?: string
+}
+
 export type RouteSession = 'required' | 'none'
 
 /** One public path and the API behind it; matches the path itself and everything below it, and the longest match wins. */
@@ -41,6 +68,7 @@ export interface RouteOptions {
   readonly path: string
   /** Origin of the API: scheme, host and port. */
   readonly upstream: string
+  readonly upstreamTls?: UpstreamTls | undefined
   /** Replaces `path` towards the API; without it the path goes on unchanged. */
   readonly upstreamPath?: string | undefined
   readonly methods: readonly string[]
@@ -60,6 +88,10 @@ export interface RouteOptions {
   readonly embeddable: boolean
   /** Answers carry `Content-Security-Policy: sandbox` and `X-Content-Type-Options: nosniff`. */
   readonly sandbox: boolean
+  /** Whether a request may become a WebSocket. Not unless given. */
+  readonly webSocket?: boolean | undefined
+  /** What ends streams; they are kept beyond the token's expiry unless given. */
+  readonly streams?: StreamOptions | undefined
   /** Names of other applications' cookies that the API gets. */
   readonly forwardCookies: readonly string[]
   /** Largest request body; bodies are streamed, so there is no limit unless given. */
@@ -67,6 +99,6 @@ export interface RouteOptions {
   readonly connectTimeoutSeconds: number
   /** Longest wait for the beginning of the answer, counted from the end of the request. */
   readonly responseTimeoutSeconds: number
-  /** Longest silence within an answer, and longest time that a client may leave an answer unread. */
+  /** Longest silence within an answer or a WebSocket, and longest time that a client may leave an answer unread. */
   readonly idleTimeoutSeconds: number
 }

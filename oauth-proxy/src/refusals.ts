@@ -40,6 +40,8 @@ const usualHeaders = new Map<ErrorCode, HeaderLines>([
   ['context_changed', ['www-authenticate', 'Bearer error="invalid_token"']],
   ['upgrade_required', ['upgrade', 'websocket', 'connection', 'upgrade']],
   ['upstream_overloaded', ['retry-after', '1']],
+  ['too_many_streams', ['retry-after', '10']],
+  ['streams_exhausted', ['retry-after', '10']],
   ['audit_unavailable', ['retry-after', '2']],
   ['shutting_down', ['retry-after', '1']],
   ['store_unavailable', ['retry-after', '2']],

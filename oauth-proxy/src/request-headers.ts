@@ -53,7 +53,10 @@ const printable = /^[\t\x20-\x7e]*$/
  * Judges what frames and routes a request, before anything of it is believed.
  * @returns The error code, or `undefined` when the request may go on.
  */
-export function refuseFraming(req: IncomingMessage): ErrorCode | undefined {
+export function refuseFraming(
+  req: IncomingMessage,
+  { isUpgrade = false }: { readonly isUpgrade?: boolean } = {},
+): ErrorCode | undefined {
   const { rawHeaders, headers, httpVersionMajor, httpVersionMinor } = req
   if (httpVersionMajor !== 1 || httpVersionMinor > 1) return 'invalid_request'
   if (rawHeaders.length > 2 * maxHeaderCount) return 'headers_too_large'
@@ -65,12 +68,13 @@ export function refuseFraming(req: IncomingMessage): ErrorCode | undefined {
   // Any other coding would have to be undone or named to the API; HTTP/1.0 has none (RFC 9112 section 6.1).
   if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || httpVersionMinor === 0)) return 'invalid_request'
   if (headers.expect !== undefined && headers.expect.toLowerCase() !== '100-continue') return 'expectation_failed'
-  return refuseConnection(headers)
+  return refuseConnection(headers, isUpgrade)
 }
 
 /** `Upgrade` is never passed on; a WebSocket handshake to a route that has none is malformed, any other one unknown. */
-function refuseConnection({ connection, upgrade }: IncomingHttpHeaders): ErrorCode | undefined {
-  if (upgrade !== undefined) return upgrade.toLowerCase() === 'websocket' ? 'invalid_request' : 'upgrade_required'
+function refuseConnection({ connection, upgrade }: IncomingHttpHeaders, isUpgrade: boolean): ErrorCode | undefined {
+  if (upgrade !== undefined && !isUpgrade)
+    return upgrade.toLowerCase() === 'websocket' ? 'invalid_request' : 'upgrade_required'
   if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined
   return connectionOptions(connection).every(mayBeHopByHop) ? undefined : 'invalid_request'
 }
@@ -109,12 +113,14 @@ export interface RequestHeadersSettings {
 export type RequestHeaders =
   { readonly ok: true; readonly headers: string[] } | { readonly ok: false; readonly code: ErrorCode }
 
+export type RequestHeadersBuilder = (req: IncomingMessage, request: UpstreamRequest) => RequestHeaders
+
 /** Builds what the API gets: names and values in turn, without `Host` and the body's framing, which the connection adds. */
 export function createRequestHeaders({
   publicOrigin,
   ownCookiePrefixes,
   identityHeaders,
-}: RequestHeadersSettings): (req: IncomingMessage, request: UpstreamRequest) => RequestHeaders {
+}: RequestHeadersSettings): RequestHeadersBuilder {
   const passes = createNameFilter([...denied, ...nameList(...identityHeaders)], excepted)
   const { protocol, host } = new URL(publicOrigin)
   const own = ['via', '1.1 token-handler', 'x-forwarded-proto', protocol.slice(0, -1), 'x-forwarded-host', host]

@@ -2,10 +2,13 @@ import type { GuardPolicy } from '@token-handler/shared'
 import type { OAuthProxyOptions, RouteOptions } from './options.ts'
 import { Outcomes } from './outcomes.ts'
 import type { Upstream, Upstreams } from './upstreams.ts'
+import { createWebSocketProxy, type UpgradeUpstream } from './websocket-proxy.ts'
 
 /** A route as requests use it: everything that does not depend on the request is worked out once. */
 export interface Route extends RouteOptions {
   readonly upstreamPool: Upstream
+  /** The way of WebSockets; `undefined` where there are none. */
+  readonly upgrade: UpgradeUpstream | undefined
   readonly allowedMethods: ReadonlySet<string>
   /** Value of `Allow` (RFC 9110 section 10.2.1). */
   readonly allow: string
@@ -131,6 +134,10 @@ export function compileRoutes(
     return {
       ...options,
       upstreamPool: upstreams.of(options),
+      upgrade:
+        options.webSocket === true
+          ? createWebSocketProxy({ ...options, origin: new URL(options.upstream).origin })
+          : undefined,
       allowedMethods: new Set(options.methods),
       allow: options.methods.join(', '),
       forwardedCookies: new Set(options.forwardCookies),

@@ -87,6 +87,12 @@ function askForBodyWhenRead(req: IncomingMessage, res: ServerResponse): void {
   // oxlint-enable no-underscore-dangle
 }
 
+/** Whether an earlier request of the connection is still being answered. */
+export function isAnswering(socket: Duplex): boolean {
+  const { _httpMessage: answer } = socket as HttpSocket
+  return answer !== undefined && answer !== null
+}
+
 /** A socket of node:http knows which answer is being written to it; Node's own handler asks the same. */
 interface HttpSocket extends Duplex {
   readonly _httpMessage?: ServerResponse | null
@@ -108,12 +114,8 @@ export function writeError(socket: Duplex, code: ErrorCode, headers: readonly st
   lingering.add(socket)
   const { status, message } = errorCatalogue[code]
   const body = JSON.stringify({ code, message })
-  const timer = setTimeout(() => socket.destroy(), lingerMs)
-  socket.on('error', () => socket.destroy())
-  socket.on('close', () => clearTimeout(timer))
-  socket.on('end', () => socket.destroy())
-  socket.resume()
-  socket.end(
+  lingerAndClose(
+    socket,
     [
       `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
       'Content-Type: application/json',
@@ -126,4 +128,14 @@ export function writeError(socket: Duplex, code: ErrorCode, headers: readonly st
       body,
     ].join('\r\n'),
   )
+}
+
+/** Says the last, and closes: at once when the other side does, else after a moment in which what it sends is dropped. */
+export function lingerAndClose(socket: Duplex, last = ''): void {
+  const timer = setTimeout(() => socket.destroy(), lingerMs)
+  socket.on('error', () => socket.destroy())
+  socket.on('close', () => clearTimeout(timer))
+  socket.on('end', () => socket.destroy())
+  socket.resume()
+  socket.end(last)
 }

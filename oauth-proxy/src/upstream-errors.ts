@@ -10,7 +10,13 @@ export class InvalidResponseError extends Error {
 const exhausted = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS'])
 /** The connection ended without a word, as an idle one does that the API closes at the moment of its next request. */
 const dropped = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
-const timedOut = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ETIMEDOUT'])
+const timedOut = new Set([
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_HEADERS_TIMEOUT',
+  'UND_ERR_BODY_TIMEOUT',
+  'ETIMEDOUT',
+  'ERR_UPSTREAM_UPGRADE_TIMEOUT',
+])
 const invalid = new Set([
   'UND_ERR_HEADERS_OVERFLOW',
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
@@ -30,7 +36,8 @@ export function codeOfUpstreamError(error: Error, answerBegan: boolean): ErrorCo
   if (error instanceof InvalidResponseError) return 'upstream_invalid_response'
   const code = codeOf(error)
   if (timedOut.has(code)) return 'upstream_timeout'
-  if (invalid.has(code) || error instanceof errors.HTTPParserError) return 'upstream_invalid_response'
+  if (invalid.has(code) || code.startsWith('HPE_') || error instanceof errors.HTTPParserError)
+    return 'upstream_invalid_response'
   if (exhausted.has(code)) return 'upstream_overloaded'
   if (closed.has(code)) return 'shutting_down'
   // What undici refuses to send, and errors of no network at all, are ours to mend.

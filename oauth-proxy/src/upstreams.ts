@@ -1,5 +1,5 @@
 import { Pool } from 'undici'
-import type { RouteOptions } from './options.ts'
+import type { RouteOptions, UpstreamTls } from './options.ts'
 
 /** The connections to one API, and how many requests wait there for the beginning of an answer. */
 export interface Upstream {
@@ -16,20 +16,20 @@ export interface Upstream {
  */
 const keepAliveMs = 4_000
 
-/** All connections to APIs. Routes with the same origin and connect timeout share theirs. */
+/** All connections to APIs. Routes with the same origin, TLS settings and connect timeout share theirs. */
 export class Upstreams {
   readonly #upstreams = new Map<string, Upstream>()
 
   /** @throws TypeError when `upstream` is more or less than an http or https origin. */
-  of({ upstream, connectTimeoutSeconds }: RouteOptions): Upstream {
+  of({ upstream, upstreamTls, connectTimeoutSeconds }: RouteOptions): Upstream {
     const { origin, protocol, href } = new URL(upstream)
     if (!/^https?:$/.test(protocol) || href !== `${origin}/`) {
       throw new TypeError('upstream must be an http or https origin: scheme, host and port only')
     }
-    const key = `${origin} ${connectTimeoutSeconds}`
+    const key = JSON.stringify([origin, connectTimeoutSeconds, upstreamTls])
     const known = this.#upstreams.get(key)
     if (known !== undefined) return known
-    const created: Upstream = { pool: openPool(origin, connectTimeoutSeconds), origin, waiting: 0 }
+    const created: Upstream = { pool: openPool(origin, connectTimeoutSeconds, upstreamTls), origin, waiting: 0 }
     this.#upstreams.set(key, created)
     return created
   }
@@ -53,13 +53,13 @@ export class Upstreams {
  * The number of connections has no cap, for an event stream keeps one each for hours: with a cap, streams would end up
  * holding all of them and requests would wait for ever. What is bounded is the number of requests without an answer.
  */
-function openPool(origin: string, connectTimeoutSeconds: number): Pool {
+function openPool(origin: string, connectTimeoutSeconds: number, tls: UpstreamTls | undefined): Pool {
   return new Pool(origin, {
     connections: null,
     pipelining: 1,
     allowH2: false,
     keepAliveTimeout: keepAliveMs,
-    connect: { timeout: connectTimeoutSeconds * 1000 },
+    connect: { timeout: connectTimeoutSeconds * 1000, ...tls },
   })
 }
 

@@ -37,6 +37,7 @@ const catalogue = {
   expectation_failed: { status: 417, message: 'Only Expect: 100-continue is understood.' },
   upgrade_required: { status: 426, message: 'Only WebSocket upgrades are understood.' },
   too_many_requests: { status: 429, message: 'Too many requests. Wait before the next one.' },
+  too_many_streams: { status: 429, message: 'This session has too many open streams. Close one of them.' },
   headers_too_large: { status: 431, message: 'The request header is too large.' },
   // The session
   session_missing: { status: 401, message: 'There is no session. Log in.' },
@@ -68,6 +69,7 @@ const catalogue = {
   upstream_unavailable: { status: 502, message: 'The API cannot be reached.' },
   upstream_invalid_response: { status: 502, message: 'The API gave an answer that cannot be passed on.' },
   upstream_overloaded: { status: 503, message: 'Too many requests are waiting for the API.' },
+  streams_exhausted: { status: 503, message: 'This server has no room for another stream. Try again shortly.' },
   upstream_timeout: { status: 504, message: 'The API did not answer in time.' },
 } as const satisfies Record<string, ErrorEntry>
 

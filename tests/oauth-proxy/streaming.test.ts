@@ -225,11 +225,11 @@ describe('streams', () => {
       reason: 'logout',
       expiresAt: proxy.clock.now() + 1000,
     })
-    await mine.closed()
-    expect(mine.received).not.toContain('\r\n0\r\n\r\n')
+    await mine.receives('event: session_ended\ndata: {"code":"session_ended"}\n\n\r\n0\r\n\r\n')
     await until('the end of one call', () => proxy.upstream.connections.filter(({ isOpen }) => isOpen).length === 1)
     for (const socket of sockets) if (!socket.destroyed) socket.write(chunkOf('still here'))
     await theirs.receives('still here')
+    expect(theirs.received).not.toContain('session_ended')
   })
 
   it('[G-6] end when nobody can tell any more which sessions were ended', async () => {
@@ -238,8 +238,7 @@ describe('streams', () => {
     await client.receives('\r\n\r\n')
     proxy.missed.forMs = 60_001
     proxy.rules.checkStaleness()
-    await client.closed()
-    expect(client.received).not.toContain('\r\n0\r\n\r\n')
+    await client.receives('event: store_unavailable\n')
     await expectApiLetGo()
   })
 

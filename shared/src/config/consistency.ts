@@ -94,6 +94,14 @@ function checkRoutes(config: Config): ConfigProblem[] {
     if (route.session === 'none' && (conditions.length > 0 || route.max_age !== undefined)) {
       at('session', 'none contradicts scopes, claims, acr_values and max_age')
     }
+    if (route.websocket && !route.methods.includes('GET')) at('websocket', 'needs the method GET, which is not allowed')
+    if (route.upstream_tls !== undefined && !route.upstream.startsWith('https:')) {
+      at('upstream_tls', 'contradicts upstream, which is not https')
+    }
+    const { certificate_file: certificate, private_key_file: key } = route.upstream_tls ?? {}
+    if ((certificate === undefined) !== (key === undefined)) {
+      at('upstream_tls', 'takes certificate_file and private_key_file together')
+    }
     if (route.connect_timeout_seconds > route.response_timeout_seconds) {
       at('connect_timeout_seconds', 'is longer than response_timeout_seconds')
     }

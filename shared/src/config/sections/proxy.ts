@@ -10,6 +10,15 @@ const route = z.strictObject({
       error: 'must be scheme, host and port only; a path goes to upstream_path',
     })
     .describe('Scheme, host and port of the API.'),
+  upstream_tls: z
+    .strictObject({
+      ca_file: z.string().min(1).optional().describe('PEM: authorities to trust in place of the well-known ones.'),
+      certificate_file: z.string().min(1).optional().describe('PEM: our certificate, where the API asks for one.'),
+      private_key_file: z.string().min(1).optional().describe('PEM: the key of our certificate.'),
+      server_name: z.string().min(1).optional().describe('Name in the certificate of the API, if not its host.'),
+    })
+    .optional()
+    .describe('TLS towards the API, read at the start; for an https upstream.'),
   upstream_path: publicPath
     .optional()
     .describe('Replaces the matched path towards the API; without it the path goes on unchanged.'),
@@ -32,6 +41,22 @@ const route = z.strictObject({
   navigable: z.boolean().default(false).describe('May be opened as a page of its own, such as a download.'),
   embeddable: z.boolean().default(false).describe('May be shown in a frame.'),
   sandbox: z.boolean().default(true).describe('Answers carry Content-Security-Policy: sandbox.'),
+  websocket: z.boolean().default(false).describe('Whether a request may become a WebSocket.'),
+  streams: z
+    .strictObject({
+      at_token_expiry: z
+        .enum(['keep', 'close'])
+        .default('keep')
+        .describe('close ends event streams and WebSockets with the access cookie; keep leaves them to the session.'),
+      max_duration_seconds: z
+        .int()
+        .min(1)
+        .max(2_000_000)
+        .optional()
+        .describe('Longest life of one event stream or WebSocket; the longest session unless given.'),
+    })
+    .prefault({})
+    .describe('What ends event streams and WebSockets, besides the end of their session.'),
   forward_cookies: z.array(z.string().min(1)).default([]).describe('Names of other cookies that the API gets.'),
   max_body_bytes: z
     .int()
@@ -40,7 +65,7 @@ const route = z.strictObject({
     .describe('Largest request body; unlimited unless given, for bodies are streamed.'),
   connect_timeout_seconds: seconds(5).describe('Longest wait for a connection to the API.'),
   response_timeout_seconds: seconds(60).describe('Longest wait for the first byte of the answer.'),
-  idle_timeout_seconds: seconds(300).describe('Longest silence within an answer.'),
+  idle_timeout_seconds: seconds(300).describe('Longest silence within an answer or a WebSocket.'),
 })
 
 export const proxy = z
@@ -64,6 +89,13 @@ export const proxy = z
       .max(1_000_000)
       .default(1024)
       .describe('Most requests to one API that may wait for the beginning of their answer; more are answered 503.'),
+    streams: z
+      .strictObject({
+        per_session: z.int().min(1).max(100_000).default(50).describe('Of one session; one more is answered 429.'),
+        total: z.int().min(1).max(1_000_000).default(10_000).describe('Of one process; one more is answered 503.'),
+      })
+      .prefault({})
+      .describe('Most event streams and WebSockets that may be open.'),
     rate_limit: z
       .strictObject({
         per_session: z

@@ -1,0 +1,488 @@
+import { once } from 'node:events'
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import type { RouteOptions } from '@token-handler/oauth-proxy'
+import { WebSocket } from 'ws'
+import { openClient, type RawClient } from '../support/raw-client.ts'
+import { until } from '../support/until.ts'
+import { handshake, handshakeAccept, handshakeKey, startEchoServer, type EchoServer } from '../support/websocket.ts'
+import { publicOrigin, startProxy, type ProxySetup, type ProxyUnderTest } from './proxy-under-test.ts'
+
+let echo: EchoServer
+let proxy: ProxyUnderTest
+
+beforeEach(async () => {
+  echo = await startEchoServer()
+})
+
+afterEach(async () => {
+  await proxy.close()
+  await echo.close()
+})
+
+async function start(setup: ProxySetup = {}, route: Partial<RouteOptions> = {}): Promise<void> {
+  proxy = await startProxy({ ...setup, routes: [{ upstream: echo.origin, webSocket: true, ...route }] })
+}
+
+function connect({
+  path = '/api/feed',
+  cookie = proxy.session.cookie,
+  protocols = [] as string[],
+  headers = {},
+} = {}): WebSocket {
+  const socket = new WebSocket(`ws://127.0.0.1:${proxy.port}${path}`, protocols, {
+    headers: { host: 'www.example.com', cookie, origin: publicOrigin, ...headers },
+    maxPayload: 128 * 1024 * 1024,
+  })
+  socket.on('error', () => undefined)
+  return socket
+}
+
+async function opened(options?: Parameters<typeof connect>[0]): Promise<WebSocket> {
+  const socket = connect(options)
+  await once(socket, 'open')
+  return socket
+}
+
+async function closeOf(socket: WebSocket): Promise<{ code: number; reason: string }> {
+  const [code, reason] = (await once(socket, 'close')) as [number, Buffer]
+  return { code, reason: reason.toString() }
+}
+
+function endSession(): void {
+  proxy.clock.advanceSeconds(1)
+  const now = proxy.clock.now()
+  proxy.rules.add({ key: `sid:${proxy.session.sid}`, before: now, reason: 'logout', expiresAt: now + 1000 })
+}
+
+/** What reached an API that is a bare socket and answers with the given bytes. */
+async function handshakeWith(answer: string | undefined, headers: readonly string[] = []): Promise<RawClient> {
+  proxy = await startProxy({
+    routes: [{ webSocket: true, responseTimeoutSeconds: 1 }],
+    script: { onRequest: () => answer },
+  })
+  const client = await openClient(proxy.port)
+  client.send(proxy.bytes('GET /api/feed?x=1', [...handshake, ...headers]))
+  return client
+}
+
+const accepted = [
+  'HTTP/1.1 101 Switching Protocols',
+  'Connection: Upgrade',
+  'Upgrade: websocket',
+  `Sec-WebSocket-Accept: ${handshakeAccept}`,
+]
+
+describe('a WebSocket', () => {
+  it('carries text and bytes both ways, with the subprotocol that the API chose', async () => {
+    await start()
+    const socket = await opened({ protocols: ['feed.v2', 'feed.v1'] })
+    expect(socket.protocol).toBe('feed.v2')
+    socket.send('hello')
+    expect(String((await once(socket, 'message'))[0])).toBe('hello')
+    const large = Buffer.alloc(64 * 1024 * 1024, 'abcdefg')
+    socket.send(large, { binary: true })
+    const [received, isBinary] = (await once(socket, 'message')) as [Buffer, boolean]
+    expect([isBinary, received.equals(large)]).toEqual([true, true])
+    socket.ping('are you there')
+    expect(String((await once(socket, 'pong'))[0])).toBe('are you there')
+    socket.send('frag', { fin: false })
+    socket.send('ment', { fin: true })
+    expect(String((await once(socket, 'message'))[0])).toBe('fragment')
+  }, 60_000)
+
+  it('passes close codes and reasons both ways', async () => {
+    await start()
+    const first = await opened()
+    first.close(4000, 'done here')
+    await until('the close at the API', () => echo.closes.length === 1)
+    expect(echo.closes[0]).toEqual({ code: 4000, reason: 'done here' })
+    const second = await opened()
+    echo.sockets.at(-1)?.close(4999, 'go away')
+    expect(await closeOf(second)).toEqual({ code: 4999, reason: 'go away' })
+  })
+
+  it('[D-HDR-01] [D-HDR-02] [D-WS-03] brings the API the bearer token, and nothing that only looks like it', async () => {
+    await start()
+    await opened({
+      headers: {
+        authorization: 'Bearer forged',
+        'x-forwarded-for': '203.0.113.9',
+        'x-forwarded-user': 'admin',
+        forwarded: 'for=1.2.3.4',
+        'x-user': 'admin',
+        'x-custom': 'kept',
+      },
+    })
+    const { headers } = echo.handshakes[0] ?? { headers: {} }
+    expect(headers).toMatchObject({
+      authorization: `Bearer ${proxy.session.accessToken}`,
+      host: new URL(echo.origin).host,
+      'x-forwarded-for': '127.0.0.1',
+      'x-forwarded-host': 'www.example.com',
+      'x-custom': 'kept',
+    })
+    for (const name of ['cookie', 'origin', 'x-user', 'x-forwarded-user', 'forwarded', 'token-handler-version']) {
+      expect(headers).not.toHaveProperty(name)
+    }
+  })
+
+  it('is asked for byte for byte as it was judged, and the answer is cleaned like any other', async () => {
+    const client = await handshakeWith(
+      [
+        ...accepted,
+        'Set-Cookie: evil=1',
+        'Access-Control-Allow-Origin: *',
+        'Server: inside',
+        'Sec-WebSocket-Protocol: a',
+        '',
+        '\x81\x02hi',
+      ].join('\r\n'),
+      ['Sec-WebSocket-Protocol: a, b', 'Sec-WebSocket-Extensions: permessage-deflate'],
+    )
+    await client.receives('\x81\x02hi')
+    expect(client.received).toMatch(/^HTTP\/1\.1 101 Switching Protocols\r\n/)
+    const head = client.received.toLowerCase()
+    expect(head).toContain('sec-websocket-protocol: a\r\n')
+    expect(head).toContain(`sec-websocket-accept: ${handshakeAccept.toLowerCase()}`)
+    expect(head).toMatch(/\r\nupgrade: websocket\r\n/)
+    expect(head).toMatch(/\r\nconnection: upgrade\r\n/)
+    expect(head).not.toMatch(/set-cookie|server:|allow-origin: \*/)
+    const [request] = proxy.upstream.requests
+    expect(request?.target).toBe('/api/feed?x=1')
+    expect(request?.values('sec-websocket-key')).toEqual([handshakeKey])
+    expect(request?.values('sec-websocket-protocol')).toEqual(['a, b'])
+    expect(request?.values('sec-websocket-extensions')).toEqual(['permessage-deflate'])
+  })
+
+  it('lets invalid frames pass byte for byte: they are the ends’ to judge', async () => {
+    const odd = '\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff odd \x00'
+    const client = await handshakeWith([...accepted, '', odd].join('\r\n'))
+    await client.receives(odd)
+    expect(client.received.endsWith(odd)).toBe(true)
+    client.send('\x00\x01not a frame')
+    await until('the bytes at the API', () => proxy.upstream.received().endsWith('\x00\x01not a frame'))
+  })
+})
+
+describe('the handshake of a WebSocket is refused', () => {
+  const refused = async (headers: readonly string[], change = (bytes: string): string => bytes) => {
+    const client = await openClient(proxy.port)
+    client.send(change(proxy.bytes('GET /api/feed', headers)))
+    const answer = await client.answer()
+    await client.closed()
+    expect(proxy.upstream.received()).toBe('')
+    expect(echo.handshakes).toEqual([])
+    return answer
+  }
+  const without = (line: string) => (bytes: string) => bytes.replace(`${line}\r\n`, '')
+  const origin = `Origin: ${publicOrigin}`
+
+  it.each<[string, number, string, readonly string[], (bytes: string) => string]>([
+    ['[D-WS-02] without an Origin', 403, 'missing_origin', handshake, without(origin)],
+    [
+      '[D-WS-02] of another origin',
+      403,
+      'untrusted_origin',
+      handshake,
+      (b) => b.replace(origin, 'Origin: https://evil.test'),
+    ],
+    ['[D-WS-02] of an opaque origin', 403, 'untrusted_origin', handshake, (b) => b.replace(origin, 'Origin: null')],
+    ['of a sibling', 403, 'untrusted_origin', handshake, (b) => b.replace(origin, 'Origin: https://blog.example.com')],
+    ['without a session', 401, 'session_missing', handshake, (b) => b.replace(/Cookie: .*\r\n/, '')],
+    ['[D-WS-06] of another version', 426, 'upgrade_required', handshake.with(2, 'Sec-WebSocket-Version: 8'), (b) => b],
+    ['[D-WS-06] without a key', 400, 'invalid_request', handshake.slice(0, 3), (b) => b],
+    ['with a key of another length', 400, 'invalid_request', handshake.with(3, 'Sec-WebSocket-Key: eA=='), (b) => b],
+    ['with a body', 400, 'invalid_request', [...handshake, 'Content-Length: 3'], (b) => `${b}abc`],
+    ['by HTTP/1.0', 400, 'invalid_request', handshake, (b) => b.replace('HTTP/1.1', 'HTTP/1.0')],
+    [
+      'with another name in Connection',
+      400,
+      'invalid_request',
+      handshake.with(0, 'Connection: upgrade, authorization'),
+      (b) => b,
+    ],
+  ])('%s', async (_what, status, code, headers, change) => {
+    await start()
+    const answer = await refused(headers, change)
+    expect([answer.status, answer.json().code]).toEqual([status, code])
+    expect(answer.values('connection')).toEqual([status === 426 ? 'upgrade' : 'close'])
+  })
+
+  it('[B-BC-08] when the session was ended, its access cookie is over, or it lacks a scope', async () => {
+    await start({}, { scopes: ['admin'] })
+    expect((await refused(handshake)).json().code).toBe('insufficient_scope')
+    endSession()
+    expect((await refused(handshake)).json().code).toBe('session_ended')
+    proxy.clock.advanceSeconds(1000)
+    const answer = await refused(handshake)
+    expect([answer.status, answer.json().code]).toEqual([401, 'access_token_expired'])
+    expect(answer.values('access-control-allow-origin')).toEqual([publicOrigin])
+  })
+
+  it('[D-WS-07] when a session, or all together, have as many streams as they may', async () => {
+    await start({ options: { streamLimits: { perSession: 2, total: 3 } } })
+    const [first] = [await opened(), await opened()]
+    const client = await openClient(proxy.port)
+    client.send(proxy.bytes('GET /api/feed', handshake))
+    const answer = await client.answer()
+    expect([answer.status, answer.json().code]).toEqual([429, 'too_many_streams'])
+    expect(answer.values('retry-after')).toHaveLength(1)
+    await opened({ cookie: proxy.kit.session().cookie })
+    const another = await openClient(proxy.port)
+    another.send(proxy.bytes('GET /api/feed', handshake).replace(proxy.session.cookie, proxy.kit.session().cookie))
+    expect((await another.answer()).json().code).toBe('streams_exhausted')
+    first.terminate()
+    await until('its place', () => echo.closes.length === 1)
+    await opened()
+  })
+})
+
+describe('handshakes', () => {
+  it('[D-WS-08] are cut where an earlier request on the connection is still being answered', async () => {
+    const head = 'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf '
+    proxy = await startProxy({ routes: [{ webSocket: true }], script: { onRequest: () => head } })
+    const client = await openClient(proxy.port)
+    client.send(proxy.bytes('GET /api/slow'))
+    await client.receives('half ')
+    client.send(proxy.bytes('GET /api/feed', handshake))
+    await client.closed()
+    expect(proxy.upstream.requests).toHaveLength(1)
+    const both = await openClient(proxy.port)
+    both.send(proxy.bytes('GET /api/slow') + proxy.bytes('GET /api/feed', handshake))
+    await both.closed()
+  })
+
+  it('[D-WS-07] that come together count together', async () => {
+    proxy = await startProxy({
+      routes: [{ webSocket: true }],
+      options: { streamLimits: { perSession: 2, total: 10 } },
+      script: { onRequest: () => undefined },
+    })
+    const clients = await Promise.all(Array.from({ length: 6 }, () => openClient(proxy.port)))
+    for (const client of clients) client.send(proxy.bytes('GET /api/feed', handshake))
+    const refused = (): number => clients.filter(({ received }) => received.includes('too_many_streams')).length
+    await until('all are judged', () => refused() + proxy.upstream.requests.length === 6)
+    expect(refused()).toBe(4)
+    for (const client of clients) client.destroy()
+  })
+
+  it('are answered in JSON when the session ends, or the process stops, before the API has answered', async () => {
+    for (const [end, status, code] of [
+      [endSession, 401, 'session_ended'],
+      [() => proxy.proxy.endStreams(), 503, 'shutting_down'],
+    ] as const) {
+      const client = await handshakeWith(undefined)
+      await until('the request', () => proxy.upstream.requests.length === 1)
+      end()
+      const answer = await client.answer()
+      expect([answer.status, answer.json().code]).toEqual([status, code])
+      await until('the API is let go', () => proxy.upstream.connections.every(({ isOpen }) => !isOpen))
+      await client.closed()
+      await proxy.close()
+    }
+    await start()
+    proxy.proxy.endStreams()
+    const late = await openClient(proxy.port)
+    late.send(proxy.bytes('GET /api/feed', handshake))
+    expect((await late.answer()).json().code).toBe('shutting_down')
+  })
+
+  it.each([
+    ['before the answer', undefined],
+    ['while open', `${accepted.join('\r\n')}\r\n\r\n`],
+    ['within a refusal', 'HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nhalf'],
+  ])('[D-WS-08] leave nothing behind, whichever side resets: %s', async (_when, answer) => {
+    for (const side of ['browser', 'api'] as const) {
+      const client = await handshakeWith(answer)
+      await until('the request', () => proxy.upstream.requests.length === 1)
+      if (answer !== undefined) await client.receives('HTTP/1.1 ')
+      if (side === 'browser') client.socket.resetAndDestroy()
+      else proxy.upstream.connections[0]?.socket.resetAndDestroy()
+      await until('both let go', () => client.isClosed && proxy.upstream.connections.every(({ isOpen }) => !isOpen))
+      expect((await proxy.call('GET /other')).status).toBe(404)
+      await proxy.close()
+    }
+    await start()
+  })
+})
+
+describe('an API that wants no WebSocket', () => {
+  it('refuses it in its own words, cleaned', async () => {
+    const client = await handshakeWith(
+      'HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nSet-Cookie: a=b\r\nContent-Type: application/json\r\n\r\n{}',
+    )
+    const answer = await client.answer()
+    expect([answer.status, answer.body]).toEqual([403, '{}'])
+    expect(answer.values('set-cookie')).toEqual([])
+    expect(answer.values('connection')).toEqual(['close'])
+    await client.closed()
+  })
+
+  it.each<[string, number, string, string | undefined]>([
+    [
+      'gives another 101',
+      502,
+      'upstream_invalid_response',
+      'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n',
+    ],
+    [
+      'accepts another key',
+      502,
+      'upstream_invalid_response',
+      `${accepted.join('\r\n').replace(handshakeAccept, 'AAAA')}\r\n\r\n`,
+    ],
+    ['answers garbage', 502, 'upstream_invalid_response', 'garbage\r\n\r\n'],
+    ['is silent', 504, 'upstream_timeout', undefined],
+  ])('that %s gets the browser a clean %i', async (_what, status, code, script) => {
+    const client = await handshakeWith(script)
+    const answer = await client.answer()
+    expect([answer.status, answer.json().code]).toEqual([status, code])
+    await client.closed()
+    await until('the API is let go', () => proxy.upstream.connections.every(({ isOpen }) => !isOpen))
+  })
+
+  it('that is not there, or hangs up, gets it a 502', async () => {
+    await start({}, { upstream: 'http://127.0.0.1:9' })
+    const client = await openClient(proxy.port)
+    client.send(proxy.bytes('GET /api/feed', handshake))
+    const answer = await client.answer()
+    expect([answer.status, answer.json().code]).toEqual([502, 'upstream_unavailable'])
+    await client.closed()
+    await proxy.close()
+    proxy = await startProxy({ routes: [{ webSocket: true }], script: { onHead: (_head, socket) => socket.destroy() } })
+    const other = await openClient(proxy.port)
+    other.send(proxy.bytes('GET /api/feed', handshake))
+    expect((await other.answer()).json().code).toBe('upstream_unavailable')
+  })
+
+  it('that agrees to what was not offered gets the browser a 502', async () => {
+    for (const line of ['Sec-WebSocket-Protocol: other', 'Sec-WebSocket-Extensions: permessage-deflate; x']) {
+      const answer = `${[...accepted, line].join('\r\n')}\r\n\r\n`
+      const client = await handshakeWith(answer, ['Sec-WebSocket-Protocol: a'])
+      expect((await client.answer()).json().code).toBe('upstream_invalid_response')
+      await proxy.close()
+    }
+    await start()
+  })
+
+  it('is let go when the browser does not wait', async () => {
+    const client = await handshakeWith(undefined)
+    await until('the request', () => proxy.upstream.requests.length === 1)
+    expect(proxy.upstream.connections.map(({ isOpen }) => isOpen)).toEqual([true])
+    client.destroy()
+    await until('the API is let go', () => proxy.upstream.connections.every(({ isOpen }) => !isOpen))
+  })
+})
+
+describe('an open WebSocket', () => {
+  it('[B-BC-08] [D-WS-04] is closed both ways when its session ends, and no other session’s', async () => {
+    await start()
+    const [mine, theirs] = [await opened(), await opened({ cookie: proxy.kit.session().cookie })]
+    const closed = closeOf(mine)
+    endSession()
+    expect(await closed).toEqual({ code: 4401, reason: 'session_ended' })
+    await until('the close at the API', () => echo.closes.length === 1)
+    expect(echo.closes[0]).toEqual({ code: 4401, reason: 'session_ended' })
+    theirs.send('still here')
+    expect(String((await once(theirs, 'message'))[0])).toBe('still here')
+  })
+
+  it('is closed behind the frame that is under way, not within it', async () => {
+    const client = await handshakeWith([...accepted, '', '\x81\x05he'].join('\r\n'))
+    await client.receives('\x81\x05he')
+    endSession()
+    const [{ socket } = { socket: undefined }] = proxy.upstream.connections
+    socket?.write('llo\x81\x02no', 'latin1')
+    await client.receives('\x81\x05hello\x88\x0f\x11\x31session_ended')
+    await client.closed()
+    expect(client.received.endsWith('\x81\x05hello\x88\x0f\x11\x31session_ended')).toBe(true)
+    await until('the masked close', () => proxy.upstream.received().includes('\x88\x8f\0\0\0\0\x11\x31session_ended'))
+  })
+
+  it('gets no close frame where one has passed already', async () => {
+    const theirs = '\x88\x02\x03\xe8'
+    const client = await handshakeWith([...accepted, '', theirs].join('\r\n'))
+    await client.receives(theirs)
+    endSession()
+    await client.closed()
+    expect(client.received.endsWith(theirs)).toBe(true)
+  })
+
+  it('is cut off when a frame does not end', async () => {
+    const client = await handshakeWith([...accepted, '', '\x81\x05he'].join('\r\n'))
+    await client.receives('\x81\x05he')
+    endSession()
+    await client.closed()
+    expect(client.received.endsWith('\x81\x05he')).toBe(true)
+    await until('the API is let go', () => proxy.upstream.connections.every(({ isOpen }) => !isOpen))
+  })
+
+  it('ends with the access cookie where the route wants that', async () => {
+    await start({}, { streams: { atTokenExpiry: 'close' } })
+    const exp = Math.floor(proxy.clock.now() / 1000) + 1
+    const socket = await opened({ cookie: proxy.kit.session({ exp }).cookie })
+    expect(await closeOf(socket)).toEqual({ code: 4401, reason: 'access_token_expired' })
+  })
+
+  it('ends at the longest duration of its route', async () => {
+    await start({}, { streams: { atTokenExpiry: 'keep', maxDurationSeconds: 1 } })
+    expect(await closeOf(await opened())).toEqual({ code: 4408, reason: 'stream_too_long' })
+  })
+
+  it('ends with the longest session', async () => {
+    await start({ options: { absoluteSeconds: 3600 } })
+    const sst = proxy.clock.now() - 3_599_500
+    const socket = await opened({ cookie: proxy.kit.session({ sst }).cookie })
+    expect(await closeOf(socket)).toEqual({ code: 4401, reason: 'session_ended' })
+  })
+
+  it('ends when nothing is said for too long', async () => {
+    await start({}, { idleTimeoutSeconds: 1 })
+    expect(await closeOf(await opened())).toEqual({ code: 4408, reason: 'stream_idle' })
+  })
+
+  it('ends when the process stops, and when nobody knows which sessions were ended', async () => {
+    await start()
+    const first = closeOf(await opened())
+    proxy.missed.forMs = 60_001
+    proxy.rules.checkStaleness()
+    expect(await first).toEqual({ code: 1013, reason: 'store_unavailable' })
+    proxy.missed.forMs = 0
+    proxy.rules.checkStaleness()
+    const second = closeOf(await opened())
+    proxy.proxy.endStreams()
+    expect(await second).toEqual({ code: 1001, reason: 'shutting_down' })
+  })
+
+  it('ends with its API, and lets its API go with the browser', async () => {
+    await start()
+    const first = await opened()
+    echo.sockets[0]?.terminate()
+    expect((await closeOf(first)).code).toBe(1006)
+    const second = await opened()
+    second.terminate()
+    await until('the end at the API', () => echo.closes.length === 2)
+    expect(echo.closes[1]?.code).toBe(1006)
+  })
+
+  it('holds back an API whose browser does not read', async () => {
+    await start()
+    const socket = await opened()
+    socket.pause()
+    const api = echo.sockets[0]
+    const block = Buffer.alloc(1024 * 1024)
+    let sent = 0
+    await until('back-pressure', () => {
+      if ((api?.bufferedAmount ?? 0) === 0) {
+        api?.send(block)
+        sent++
+      }
+      return sent > 4 && (api?.bufferedAmount ?? 0) > 0
+    })
+    expect(sent).toBeLessThan(64)
+    let received = 0
+    socket.on('message', (data: Buffer) => (received += data.length))
+    socket.resume()
+    await until('all of it', () => received === sent * block.length)
+  })
+})
