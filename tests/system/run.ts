@@ -7,7 +7,15 @@ import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 /** Program → Debian package. */
-const programs: Readonly<Record<string, string>> = { nginx: 'nginx-light', 'redis-server': 'redis-server' }
+const programs: Readonly<Record<string, string>> = {
+  nginx: 'nginx-light',
+  'redis-server': 'redis-server',
+  radosgw: 'radosgw',
+  'ceph-mon': 'ceph-mon',
+  'ceph-osd': 'ceph-osd',
+  'ceph-authtool': 'ceph-common',
+  monmaptool: 'ceph-base',
+}
 
 const searchPath = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
 const isInstalled = (program: string) => searchPath.some((folder) => existsSync(join(folder, program)))
