@@ -129,6 +129,19 @@ describe('refusals that repeat', () => {
   })
 })
 
+it('an event that no record can be made of is counted as lost, and stops nothing', async () => {
+  test = startAudit()
+  test.audit.record({
+    ...login,
+    details: { count: Symbol('a bug') as unknown as number },
+    scope: 5 as unknown as string,
+  })
+  expect((await test.records()).map(({ event }) => event)).toEqual(['log_opened', 'records_lost'])
+  test.audit.record(login)
+  expect((await test.records()).map(({ event }) => event)).toEqual(['log_opened', 'records_lost', 'login'])
+  expect(test.audit.counts().lost).toBe(1)
+})
+
 describe('a sink that is lost', () => {
   it('keeps what came first, counts the rest, and tells it once it is back', async () => {
     test = startAudit({ bufferSize: 100 })

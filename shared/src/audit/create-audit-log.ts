@@ -84,12 +84,17 @@ export function createAuditLog({ options, keys, sink, clock, logger }: AuditLogD
   function take(event: AuditEvent): void {
     const at = clock.now()
     if (isClosed || waiting.length + inHand >= bufferSize) {
-      untold = { count: untold.count + 1, from: untold.count === 0 ? at : untold.from, to: at }
-      counts.lost += 1
+      lose(1)
       return
     }
     waiting.push({ event, at })
     if (writing === undefined) gathering ??= setTimeout(write, gatherMs)
+  }
+
+  function lose(count: number): void {
+    const at = clock.now()
+    untold = { count: untold.count + count, from: untold.count === 0 ? at : untold.from, to: at }
+    counts.lost += count
   }
 
   function sweepRepeats(nowMs: number): void {
@@ -101,8 +106,10 @@ export function createAuditLog({ options, keys, sink, clock, logger }: AuditLogD
     gathering = undefined
     writing ??= writeWaiting()
       .catch((error: unknown) => {
-        if (!(error instanceof GivenUpError))
-          logger.error({ event: 'audit_failed', error: describeError(error) }, 'Failed.')
+        if (error instanceof GivenUpError) return
+        logger.error({ event: 'audit_failed', error: describeError(error) }, 'Events could not be recorded.')
+        lose(inHand)
+        inHand = 0
       })
       .finally(() => {
         writing = undefined
