@@ -7,10 +7,11 @@ import { createSecureContext } from 'node:tls'
 import { ConfigError, describeError, type Config, type Logger } from '@token-handler/shared'
 
 type TlsConfig = NonNullable<NonNullable<Config['admin']>['tls']>
+type ForwardAuthListen = NonNullable<Config['forward_auth']>['listen']
 type FileKey = 'certificate_file' | 'private_key_file' | 'client_ca_file'
 
 /** Which part of the configuration a listener is. */
-export type ListenerSection = 'listen' | 'admin'
+export type ListenerSection = 'listen' | 'admin' | 'forward_auth.listen'
 
 /** What a handshake needs: PEM, and the lowest version spoken. */
 interface TlsContext {
@@ -38,7 +39,7 @@ export interface ListenerOptions {
  * @throws ConfigError when the certificate or its key is not right at the start.
  */
 export function createPublicServer(
-  listener: Config['listen'] | NonNullable<Config['admin']>,
+  listener: Config['listen'] | NonNullable<Config['admin']> | ForwardAuthListen,
   { configFile, options, logger, section = 'listen' }: ListenerOptions,
 ): Server {
   const tls: TlsConfig | undefined = listener.tls

@@ -1,7 +1,7 @@
 import type { OAuthAgentOptions } from '@token-handler/oauth-agent'
-import type { OAuthProxyOptions, RateLimit } from '@token-handler/oauth-proxy'
 import { capabilityOptionsOf } from './capability-options.ts'
-import type { Config, ContextOptions, CookieSettings } from '@token-handler/shared'
+import type { ForwardAuthOptions, OAuthProxyOptions, RateLimit } from '@token-handler/oauth-proxy'
+import { gatewayStyles, type Config, type ContextOptions, type CookieSettings } from '@token-handler/shared'
 import { readUpstreamTls } from './upstream-tls.ts'
 
 /** The names of the configuration file end here: inside, the services speak camelCase. */
@@ -83,6 +83,17 @@ function rateLimitOf(limit: { requests: number; window_seconds: number }): RateL
   return { requests: limit.requests, windowSeconds: limit.window_seconds }
 }
 
+function forwardAuthOptionsOf({ forward_auth: forwardAuth }: Config): ForwardAuthOptions | undefined {
+  if (forwardAuth === undefined) return undefined
+  const { gateway, peers, gateway_secret: secret, previous_gateway_secret: previousSecret, listen } = forwardAuth
+  return {
+    style: gatewayStyles[gateway],
+    peers,
+    secrets: [secret, previousSecret].filter((each) => each !== undefined),
+    clientCertificate: listen.tls?.client_ca_file !== undefined,
+  }
+}
+
 /** @param configFile Paths of certificates count from its folder. */
 export function proxyOptionsOf(config: Config, configFile: string): OAuthProxyOptions {
   const { per_session: perSession, per_address: perAddress } = config.proxy.rate_limit
@@ -100,6 +111,7 @@ export function proxyOptionsOf(config: Config, configFile: string): OAuthProxyOp
       perSession: perSession && rateLimitOf(perSession),
       perAddress: perAddress && rateLimitOf(perAddress),
     },
+    forwardAuth: forwardAuthOptionsOf(config),
     routes: config.proxy.routes.map((route, index) => ({
       path: route.path,
       upstream: route.upstream,

@@ -23,6 +23,7 @@ import { announcePresence } from './presence.ts'
 import { createPublicServer } from './public-server.ts'
 import { agentOptionsOf, proxyOptionsOf, trustedOriginsOf } from './service-options.ts'
 import { exposeAudit, exposeState } from './service-metrics.ts'
+import { createForwardAuthServer } from './forward-auth-server.ts'
 import { createSpaHandler } from './spa.ts'
 import { createSpaDevServer, type SpaDevServer } from './spa-dev-server.ts'
 
@@ -50,6 +51,8 @@ export interface TokenHandlerDeps {
 export interface RunningTokenHandler {
   readonly server: Server
   readonly adminServer: Server | undefined
+  /** Where gateways ask, if forward auth is configured. */
+  readonly forwardAuthServer: Server | undefined
   readonly ledger: Ledger
   /** Metrics of this Token Handler; the process's own are not in it. */
   readonly registry: Registry
@@ -94,6 +97,8 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
     else proxy.upgrade(req, socket, head)
   })
 
+  const forwardAuthServer = proxy && createForwardAuthServer(config, proxy, { configFile, logger })
+
   let stopping = false
   const readiness = (): Readiness => {
     const agentState = agent?.ready()
@@ -120,6 +125,9 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
         })
   agent?.start()
   if (!server.listening) await listen(server, config.listen)
+  if (forwardAuthServer !== undefined && config.forward_auth !== undefined) {
+    await listen(forwardAuthServer, config.forward_auth.listen)
+  }
   if (adminServer !== undefined && config.admin !== undefined) await listen(adminServer, config.admin)
   const parts = only ?? 'agent and proxy'
   const kids = (): readonly string[] => keys.current().kids
@@ -130,6 +138,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
       parts,
       address: addressOf(server),
       ...(adminServer === undefined ? {} : { adminAddress: addressOf(adminServer) }),
+      ...(forwardAuthServer === undefined ? {} : { forwardAuthAddress: addressOf(forwardAuthServer) }),
       ledger: ledger.kind,
       staleRules: `${ledger.rules.stalePolicy} after ${ledger.rules.staleAfterMs / 1000} s`,
       kids: kids(),
@@ -141,6 +150,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
   return {
     server,
     adminServer,
+    forwardAuthServer,
     ledger,
     registry,
     readiness,
@@ -148,7 +158,9 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
       presence.stop()
       stopping = true
       proxy?.endStreams()
-      await drain(server, config.shutdown_seconds * 1000)
+      const graceMs = config.shutdown_seconds * 1000
+      const servers = forwardAuthServer === undefined ? [server] : [server, forwardAuthServer]
+      await Promise.all(servers.map((listener) => drain(listener, graceMs)))
       await agent?.close()
       await proxy?.close()
       await ledger.close()

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http'
 import {
   cookieTag,
   refuseSource,
@@ -8,6 +7,7 @@ import {
   type CookieNames,
   type CookieSealer,
   type Peers,
+  type ReceivedRequest,
   type Rules,
 } from '@token-handler/shared'
 import { openAccessToken } from './access-token.ts'
@@ -38,7 +38,7 @@ const withoutSession: Admission = { ok: true, claims: undefined, kid: undefined 
 
 /** Judges a well-formed request for a route, before a byte of its body is read: method, source, size, rate, session, policy. */
 export function admit(
-  req: IncomingMessage,
+  req: ReceivedRequest,
   route: Route,
   deps: AdmissionDeps,
   { isUpgrade = false }: { readonly isUpgrade?: boolean } = {},
@@ -55,7 +55,7 @@ export function admit(
 }
 
 // After the guards, so that a page of another site cannot use up what its visitors have.
-function limitByAddress(req: IncomingMessage, { limits, peers }: AdmissionDeps): Admission | undefined {
+function limitByAddress(req: ReceivedRequest, { limits, peers }: AdmissionDeps): Admission | undefined {
   if (limits.perAddress === undefined) return undefined
   const address = peers.clientAddressOf(req)
   const seconds = limits.perAddress(networkOf(address))
@@ -68,7 +68,7 @@ function tooManyRequests(seconds: number, why: Pick<Refusal, 'log' | 'session'>)
   return { ok: false, code: 'too_many_requests', headers: ['retry-after', String(seconds)], ...why }
 }
 
-function admitSession(req: IncomingMessage, route: Route, deps: AdmissionDeps): Admission {
+function admitSession(req: ReceivedRequest, route: Route, deps: AdmissionDeps): Admission {
   const token = openAccessToken(req.headers.cookie, deps)
   if (!token.ok) return token
   const { claims: session } = token

@@ -35,15 +35,29 @@ const ownHeaders: HeaderLines = [
   "default-src 'none'; frame-ancestors 'none'",
 ]
 
-/** Answers with the catalogue's status and `{code, message}`. Does nothing but hang up when an answer has begun already. */
-export function sendError(req: IncomingMessage, res: ServerResponse, code: ErrorCode, headers: HeaderLines): void {
+/** The body of an error answer. */
+export function errorBody(code: ErrorCode): string {
+  return bodies.get(code) ?? ''
+}
+
+/**
+ * Answers with `{code, message}`. Does nothing but hang up when an answer has begun already.
+ * @param status The catalogue's unless given.
+ */
+export function sendError(
+  req: IncomingMessage,
+  res: ServerResponse,
+  code: ErrorCode,
+  headers: HeaderLines,
+  status = errorCatalogue[code].status,
+): void {
   if (res.headersSent || res.destroyed) {
     res.destroy()
     return
   }
-  const body = bodies.get(code) ?? ''
+  const body = errorBody(code)
   const keepsConnection = isBodySmall(req)
-  res.writeHead(errorCatalogue[code].status, [
+  res.writeHead(status, [
     ...ownHeaders,
     'content-length',
     String(Buffer.byteLength(body)),

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import {
   cookieNames,
@@ -24,6 +24,7 @@ import {
 import { admit, type Admission, type AdmissionDeps } from './admission.ts'
 import { createCors, sendPreflight } from './answers.ts'
 import { maxTargetLength, parseRequestTarget, targetOf } from './canonical-path.ts'
+import { createForwardAuth } from './forward-auth.ts'
 import { Exchange, type ExchangeDeps } from './forward.ts'
 import { OpenExchanges } from './open-exchanges.ts'
 import type { OAuthProxyOptions } from './options.ts'
@@ -64,6 +65,8 @@ export interface OAuthProxy {
   endStreams(): void
   /** Answers new requests 503, lets those under way end for a while (10 s unless given), then cuts them and all connections. */
   close(graceMs?: number): Promise<void>
+  /** Listener for the gateways' own `http.Server`, where forward auth is configured. Its answers hold tokens: never public. */
+  readonly authorize: RequestListener | undefined
 }
 
 /**
@@ -163,6 +166,19 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
       if (exchange.session !== undefined && isOver(exchange.session)) exchange.endSession(code)
     }
   })
+  const authorize =
+    options.forwardAuth &&
+    createForwardAuth({
+      options: options.forwardAuth,
+      proxyOptions: options,
+      routes,
+      names,
+      unrouted,
+      cors,
+      audit,
+      logger,
+      admission: admissionDeps,
+    })
   let closing: Promise<void> | undefined
 
   function serve(req: IncomingMessage, res: ServerResponse, next: (() => void) | undefined): void {
@@ -238,6 +254,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     },
     upgrade,
     endStreams: () => streams.stop(),
+    authorize,
     close(graceMs = 10_000) {
       streams.stop()
       closing ??= upstreams.close(graceMs).finally(stopListening)

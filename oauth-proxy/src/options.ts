@@ -29,6 +29,24 @@ export interface OAuthProxyOptions {
   readonly streamLimits?: StreamLimitOptions | undefined
   /** More is answered 429 `too_many_requests` with `Retry-After`. Each process counts for itself. No limits unless given. */
   readonly rateLimit?: RateLimits | undefined
+  /** Answers gateways that keep the traffic and ask about each request; nothing does unless given. */
+  readonly forwardAuth?: ForwardAuthOptions | undefined
+}
+
+/**
+ * How a gateway tells about the original request: `original` in `X-Original-Method`, `-URI` and `-Host`, `forwarded` in
+ * `X-Forwarded-Method`, `-Uri` and `-Host`, `ext_authz` in the sub-request's own method, path and `Host`.
+ */
+export type GatewayStyle = 'original' | 'forwarded' | 'ext_authz'
+
+export interface ForwardAuthOptions {
+  readonly style: GatewayStyle
+  /** IP addresses and CIDR blocks of the gateways. */
+  readonly peers: readonly string[]
+  /** One of these has to be in `Token-Handler-Gateway-Secret`; none is asked for where there are none. */
+  readonly secrets: readonly string[]
+  /** Whether the connection has to show a client certificate that its listener's authority signed. */
+  readonly clientCertificate: boolean
 }
 
 export interface RateLimits {

@@ -22,6 +22,8 @@ export interface Refusal {
   readonly log?: Readonly<Record<string, unknown>>
   /** Whose request it is, where that is known. */
   readonly session?: AccessCookieClaims
+  /** Method of the request that was judged, where another one asked about it. */
+  readonly method?: string | undefined
 }
 
 export type Refuse = (
@@ -57,6 +59,7 @@ export function createRefuse({
   audit,
   peers,
   unrouted,
+  send = sendError,
 }: {
   readonly cors: (origin: string | undefined) => HeaderLines
   readonly logger: Logger
@@ -64,8 +67,10 @@ export function createRefuse({
   readonly peers: Pick<Peers, 'clientAddressOf'>
   /** Counts what is under no route. */
   readonly unrouted: Outcomes
+  /** Writes the answer. */
+  readonly send?: (req: IncomingMessage, res: ServerResponse, code: ErrorCode, headers: HeaderLines) => void
 }): Refuse {
-  return (req, res, route, { code, headers = [], log, session }, cause) => {
+  return (req, res, route, { code, headers = [], log, session, method = req.method }, cause) => {
     const requestId = randomUUID()
     const outcomes = route?.outcomes ?? unrouted
     outcomes.refuse(code)
@@ -76,7 +81,7 @@ export function createRefuse({
         event: 'request_refused',
         code,
         status,
-        method: req.method,
+        method,
         route: route?.path,
         requestId,
         ...log,
@@ -93,13 +98,13 @@ export function createRefuse({
         sid: session?.sid,
         subjectHash: session?.sub,
         route: route?.path,
-        method: req.method,
+        method,
         status,
         address: peers.clientAddressOf(req),
         correlationId: requestId,
       })
     }
-    sendError(req, res, code, [
+    send(req, res, code, [
       ...cors(req.headers.origin),
       ...(usualHeaders.get(code) ?? []),
       ...headers,

@@ -87,7 +87,8 @@ function connectionOptions(connection: string): string[] {
     .filter((option) => option !== '')
 }
 
-function countNamed(rawHeaders: readonly string[], name: string): number {
+/** How many lines of a header carry this lower-case name. */
+export function countNamed(rawHeaders: readonly string[], name: string): number {
   let count = 0
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const found = rawHeaders[index] ?? ''
@@ -153,7 +154,7 @@ function nonStandardOptions(connection: string | undefined): string[] | undefine
 }
 
 /** The cookies that the route lets through, with their bytes unchanged; ours never, whatever the configuration says. */
-function otherCookies(
+export function otherCookies(
   cookieHeader: string | undefined,
   allowed: ReadonlySet<string>,
   ownPrefixes: readonly string[],

@@ -1,9 +1,15 @@
-import type { IncomingMessage } from 'node:http'
-import type { AccessCookieClaims, AuditLog, ContextBinding, Logger, Peers } from '@token-handler/shared'
+import type {
+  AccessCookieClaims,
+  AuditLog,
+  ContextBinding,
+  Logger,
+  Peers,
+  ReceivedRequest,
+} from '@token-handler/shared'
 import type { Route } from './routes.ts'
 
 /** Whether a session may be used from where a request comes from. */
-export type AdmitContext = (req: IncomingMessage, route: Route, session: AccessCookieClaims) => boolean
+export type AdmitContext = (req: ReceivedRequest, route: Route, session: AccessCookieClaims) => boolean
 
 /** Judges by facts that are sealed in the access cookie. A change is recorded once a session and place, not each time. */
 export function createAdmitContext(

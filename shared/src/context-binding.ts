@@ -1,7 +1,6 @@
-import type { IncomingMessage } from 'node:http'
 import { clientFingerprint, fingerprintHeaders } from './client-fingerprint.ts'
 import { networkPrefix, type PrefixLengths } from './network.ts'
-import type { Peers } from './peer.ts'
+import type { Peers, ReceivedRequest } from './peer.ts'
 
 export type ContextPolicy = 'off' | 'report' | 'deny'
 
@@ -33,9 +32,9 @@ export interface ContextChange {
 }
 
 export interface ContextBinding {
-  factsOf(req: IncomingMessage): ContextFacts
+  factsOf(req: ReceivedRequest): ContextFacts
   /** @param bound What the session is bound to; nothing where its cookies are from a time before the binding. */
-  judge(bound: ContextFacts | undefined, sid: string, req: IncomingMessage): ContextChange | undefined
+  judge(bound: ContextFacts | undefined, sid: string, req: ReceivedRequest): ContextChange | undefined
 }
 
 /** Changes, addresses and headers that are remembered; beyond that, the oldest are forgotten. */
@@ -53,11 +52,11 @@ export function createContextBinding(
   const reported = new Map<string, true>()
   const clients = new Map<string, string>()
 
-  function networkOf(req: IncomingMessage): string | undefined {
+  function networkOf(req: ReceivedRequest): string | undefined {
     return network === 'off' ? undefined : networks(clientAddressOf(req))
   }
 
-  function clientOf({ headers }: IncomingMessage): string | undefined {
+  function clientOf({ headers }: ReceivedRequest): string | undefined {
     if (client === 'off') return undefined
     const key = fingerprintHeaders.map((name) => headers[name] ?? '').join('\n')
     if (key.length > longestRemembered) return clientFingerprint(headers)
@@ -74,7 +73,7 @@ export function createContextBinding(
     return bound?.endsWith(`/${bound.includes(':') ? prefixLengths.ipv6 : prefixLengths.ipv4}`) === true
   }
 
-  function differing(bound: ContextFacts, req: IncomingMessage) {
+  function differing(bound: ContextFacts, req: ReceivedRequest) {
     return [
       { what: 'network', policy: network, expected: isComparable(bound.n) ? bound.n : undefined, seen: networkOf(req) },
       { what: 'client', policy: client, expected: bound.c, seen: clientOf(req) },

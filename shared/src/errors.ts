@@ -16,6 +16,7 @@ const catalogue = {
   unknown_state: { status: 400, message: 'This login was not started here, is over, or took too long. Start again.' },
   invalid_logout_token: { status: 400, message: 'The logout token is not valid, or was used before.' },
   untrusted_origin: { status: 403, message: 'The request comes from an origin that is not trusted.' },
+  untrusted_gateway: { status: 403, message: 'Only the configured gateways may ask here.' },
   missing_header: { status: 403, message: 'The header token-handler-version: 1 is missing.' },
   cross_site: { status: 403, message: 'The browser marks the request as coming from another site.' },
   untrusted_destination: {

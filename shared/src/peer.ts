@@ -1,6 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP, isIPv4 } from 'node:net'
 
+/** What tells who made a request, and how: all of it, or what a gateway says of it. */
+export type ReceivedRequest = Pick<IncomingMessage, 'method' | 'headers' | 'socket'>
+
 /** Who is at the other end of the connection. */
 export interface Peer {
   /** IP address; empty when the connection is gone already. */
@@ -11,12 +14,12 @@ export interface Peer {
 
 /** Who makes a request: the connection tells, or a trusted proxy. */
 export interface Peers {
-  readonly peerOf: (req: IncomingMessage) => Peer
+  readonly peerOf: (req: Pick<IncomingMessage, 'socket'>) => Peer
   /**
    * IP address that the request came from. It is the peer's, unless that is a trusted proxy: then it is the last address of
    * `X-Forwarded-For` that is not one of a trusted proxy too, for what stands before it anybody may have written.
    */
-  readonly clientAddressOf: (req: IncomingMessage) => string
+  readonly clientAddressOf: (req: ReceivedRequest) => string
 }
 
 /**
@@ -28,7 +31,7 @@ export function createPeers(trustedProxies: readonly string[]): Peers {
   const isTrusted = (address: string): boolean => containsAddress(trusted, address)
   // Requests of one connection come from one peer; the address is formatted and judged once.
   const peers = new WeakMap<object, Peer>()
-  const peerOf = ({ socket }: IncomingMessage): Peer => {
+  const peerOf = ({ socket }: Pick<IncomingMessage, 'socket'>): Peer => {
     let peer = peers.get(socket)
     if (peer === undefined) {
       const address = plainAddress(socket.remoteAddress ?? '')

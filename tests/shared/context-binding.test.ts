@@ -1,6 +1,11 @@
 import type { IncomingMessage } from 'node:http'
 import { describe, expect, it } from '@jest/globals'
-import { createContextBinding, type ContextBinding, type ContextOptions } from '@token-handler/shared'
+import {
+  createContextBinding,
+  type ContextBinding,
+  type ContextOptions,
+  type ReceivedRequest,
+} from '@token-handler/shared'
 
 const options: ContextOptions = { network: 'deny', client: 'report', prefixLengths: { ipv4: 24, ipv6: 56 } }
 const firefox = 'Mozilla/5.0 (X11; Linux x86_64; rv:149.0) Gecko/20100101 Firefox/149.0'
@@ -9,7 +14,7 @@ const from = (address: string, agent = firefox): IncomingMessage =>
   ({ headers: { 'user-agent': agent }, address }) as unknown as IncomingMessage
 
 function bind(changes: Partial<ContextOptions> = {}): ContextBinding {
-  const peers = { clientAddressOf: (req: IncomingMessage) => (req as unknown as { address: string }).address }
+  const peers = { clientAddressOf: (req: ReceivedRequest) => (req as unknown as { address: string }).address }
   const binding = createContextBinding({ ...options, ...changes }, peers)
   if (binding === undefined) throw new Error('off')
   return binding

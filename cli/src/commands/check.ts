@@ -19,10 +19,12 @@ export function readConfiguration(file: string, only: 'agent' | 'proxy' | undefi
   const config = loadConfig(file, { only, env: process.env })
   const { tls } = config.listen
   const adminTls = config.admin?.tls
+  const forwardAuthTls = config.forward_auth?.listen.tls
   const refusals = [
     () => loadKeyFile(keyFilePath(file, config), neededPurposes(only, config)),
     () => tls !== undefined && readTlsContext(tls, file),
     () => adminTls !== undefined && readTlsContext(adminTls, file, 'admin'),
+    () => forwardAuthTls !== undefined && readTlsContext(forwardAuthTls, file, 'forward_auth.listen'),
     () => checkSpaFolder(file, config),
   ].flatMap(refusalOf)
   const [first] = refusals

@@ -1,5 +1,6 @@
 import { getDomain } from 'tldts'
 import { checkBroker } from './broker-consistency.ts'
+import { checkForwardAuth } from './forward-auth-consistency.ts'
 import type { ConfigProblem } from './load.ts'
 import { privateKeyProblem } from './private-key.ts'
 import type { Config } from './schema.ts'
@@ -13,6 +14,7 @@ export function findContradictions(config: Config, only: 'agent' | 'proxy' | und
     ...checkRoutes(config),
     ...checkTimes(config),
     ...checkListeners(config),
+    ...checkForwardAuth(config),
     ...checkSpa(config),
     ...checkBroker(config, isSecure),
   ]
@@ -153,10 +155,10 @@ function checkSpa(config: Config): ConfigProblem[] {
 }
 
 /** Whether a URL leads to the public address or to one of our own listeners, under any name of this machine. */
-function pointsAtUs(url: string, { public_url, listen, admin }: Config): boolean {
+function pointsAtUs(url: string, { public_url, listen, admin, forward_auth }: Config): boolean {
   const target = new URL(url)
   if (target.host === new URL(public_url).host) return true
-  const listeners = admin === undefined ? [listen] : [listen, admin]
+  const listeners = [listen, admin, forward_auth?.listen].filter((listener) => listener !== undefined)
   return listeners.some(({ host, port }) => {
     if (portOf(target) !== port) return false
     const own = host.includes(':') ? `[${host}]` : host

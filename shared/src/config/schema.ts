@@ -6,6 +6,7 @@ import { authorizationServer } from './sections/authorization-server.ts'
 import { capabilities, capabilitySigning, roles } from './sections/capabilities.ts'
 import { context } from './sections/context.ts'
 import { cookies } from './sections/cookies.ts'
+import { forwardAuth } from './sections/forward-auth.ts'
 import { ledger } from './sections/ledger.ts'
 import { publicListen } from './sections/listeners.ts'
 import { login } from './sections/login.ts'
@@ -39,6 +40,7 @@ export const configSchema = z
     roles,
     capabilities,
     capability_signing: capabilitySigning.optional(),
+    forward_auth: forwardAuth.optional(),
     spa: spa.optional(),
     log: z
       .strictObject({
