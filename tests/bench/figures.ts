@@ -23,6 +23,8 @@ const cells = {
   'bare/large': { contender: 'bare', traffic: large },
   'oauth_proxy/many_routes': { contender: 'oauth_proxy', traffic: manyRoutes },
   'express_hpm/others': { contender: 'express_hpm', traffic: others },
+  'nginx_auth_request/others': { contender: 'nginx_auth_request', traffic: others },
+  'forward_auth/others': { contender: 'forward_auth', traffic: others },
   'nginx/others': { contender: 'nginx', traffic: others },
   'one_worker/others': { contender: 'one_worker', traffic: others },
   'all_workers/others': { contender: 'all_workers', traffic: others },
@@ -60,6 +62,8 @@ export type CpuKey =
   | 'routes_1000_vs_10'
   | 'a_a_control'
   | 'proxy_vs_nginx'
+  | 'forward_auth_cpu_us'
+  | 'nginx_auth_request_vs_nginx'
   | 'proxy_vs_mod_auth_openidc'
   | 'workers_cpu'
   | 'workers_speedup'
@@ -89,6 +93,8 @@ export const cpuFigures: readonly CpuFigure[] = [
   { key: 'routes_1000_vs_10', cells: ['oauth_proxy/many_routes', ours], of: ratio, unit: '×' },
   { key: 'a_a_control', cells: ['bare_twin/others', 'bare/others'], of: ratio, unit: '×' },
   { key: 'proxy_vs_nginx', cells: [ours, 'nginx/others'], of: ratio, unit: '×' },
+  { key: 'forward_auth_cpu_us', cells: ['forward_auth/others'], of: (cpu = NaN) => cpu, unit: 'µs' },
+  { key: 'nginx_auth_request_vs_nginx', cells: ['nginx_auth_request/others', 'nginx/others'], of: ratio, unit: '×' },
   { key: 'proxy_vs_mod_auth_openidc', cells: [ours, 'mod_auth_openidc/own_cookies'], of: ratio, unit: '×' },
   { key: 'workers_cpu', cells: ['all_workers/others', 'one_worker/others'], of: ratio, unit: '×' },
   {

@@ -20,6 +20,7 @@ const calmWithin = 0.03
 const units: Partial<Record<Key, string>> = {
   auth_cpu_us: 'µs',
   auth_cpu_us_3500: 'µs',
+  forward_auth_cpu_us: 'µs',
   stream_rss_growth_mb: 'MB',
   p99_added_ms: 'ms',
   rss_mb: 'MB',

@@ -85,7 +85,8 @@ describe('docker-compose.yml', () => {
     const texts = files.filter((file) => file.isFile()).map(({ parentPath, name }) => join(parentPath, name))
     expect(texts.length).toBeGreaterThan(5)
     for (const file of [...texts, join(repository, 'docker-compose.yml'), join(repository, 'Dockerfile')]) {
-      const text = readFileSync(file, 'utf8')
+      // Names of metrics and of nginx's variables are as long as secrets are.
+      const text = readFileSync(file, 'utf8').replaceAll(/\b[a-z]+(?:_[a-z]+){2,}\b/g, 'a_name')
       expect([file, /(?:secret|password|key)["']?\s*[:=]\s*["']?[A-Za-z0-9_-]{12,}/i.exec(text)]).toEqual([file, null])
       expect([file, /PRIVATE KEY|[A-Za-z0-9_-]{40,}/.exec(text)]).toEqual([file, null])
     }

@@ -18,13 +18,15 @@ const programs: Readonly<Record<string, string>> = {
 }
 
 const searchPath = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
+/** What recipes in deploy/ are for; nginx-light has ngx_http_auth_request_module, too. */
+const gateways: Readonly<Record<string, string>> = { caddy: 'caddy', haproxy: 'haproxy' }
 const isInstalled = (program: string) => searchPath.some((folder) => existsSync(join(folder, program)))
 
 function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): number {
   return spawnSync(command, args, { stdio: 'inherit', env }).status ?? 1
 }
 
-const missing = Object.entries(programs).filter(([program]) => !isInstalled(program))
+const missing = Object.entries({ ...programs, ...gateways }).filter(([program]) => !isInstalled(program))
 if (missing.length > 0) {
   const packages = missing.map(([, name]) => name)
   const install = ['install', '-y', '--no-install-recommends', ...packages]

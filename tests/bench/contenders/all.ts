@@ -1,5 +1,6 @@
 import { startNodeContender, type Contender, type ContenderName, type Surroundings } from './contender.ts'
 import { startModAuthOpenidc } from './mod-auth-openidc.ts'
+import { startForwardAuth, startNginxAuthRequest } from './nginx-auth-request.ts'
 import { startNginx } from './nginx.ts'
 import { allWorkers, startWorkers } from './workers.ts'
 
@@ -15,6 +16,8 @@ const starters: Readonly<Record<ContenderName, Starter>> = {
   oauth_proxy: onNode('oauth_proxy', './oauth-proxy.ts'),
   express_hpm: onNode('express_hpm', './express-hpm.ts'),
   nginx: startNginx,
+  nginx_auth_request: startNginxAuthRequest,
+  forward_auth: startForwardAuth,
   mod_auth_openidc: startModAuthOpenidc,
   one_worker: (surroundings) => startWorkers(1, surroundings),
   all_workers: (surroundings) => startWorkers(allWorkers, surroundings),

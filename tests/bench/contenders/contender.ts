@@ -4,7 +4,16 @@ import { startChild } from '../processes.ts'
 import type { ContenderAnswer, ContenderSettings } from './node-contender.ts'
 
 export type ContenderName =
-  'bare' | 'bare_twin' | 'oauth_proxy' | 'express_hpm' | 'nginx' | 'mod_auth_openidc' | 'one_worker' | 'all_workers'
+  | 'bare'
+  | 'bare_twin'
+  | 'oauth_proxy'
+  | 'express_hpm'
+  | 'nginx'
+  | 'nginx_auth_request'
+  | 'forward_auth'
+  | 'mod_auth_openidc'
+  | 'one_worker'
+  | 'all_workers'
 
 /** A proxy under test, in processes of its own. */
 export interface Contender {

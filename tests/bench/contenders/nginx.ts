@@ -3,7 +3,29 @@ import { findProgram } from '../programs.ts'
 import { startProgram } from './native-program.ts'
 
 /** nginx as a plain proxy with one worker: the floor of a native proxy, without any authentication. */
-export async function startNginx({ upstreamPort }: Surroundings): Promise<Contender | undefined> {
+export function startNginx({ upstreamPort }: Surroundings): Promise<Contender | undefined> {
+  return startNginxWith({
+    upstreamPort,
+    server: `
+      location /api/ {
+        proxy_pass http://api;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+      }
+    `,
+  })
+}
+
+/** nginx with one worker in front of the API; `http` and `server` are lines for these blocks. */
+export async function startNginxWith({
+  upstreamPort,
+  http = '',
+  server,
+}: {
+  readonly upstreamPort: number
+  readonly http?: string
+  readonly server: string
+}): Promise<Contender | undefined> {
   const program = findProgram('nginx')
   if (program === undefined) return undefined
   return startProgram(
@@ -26,13 +48,10 @@ export async function startNginx({ upstreamPort }: Surroundings): Promise<Conten
         large_client_header_buffers 4 16k;
         keepalive_requests 1000000;
         upstream api { server 127.0.0.1:${upstreamPort}; keepalive 256; keepalive_requests 1000000; }
+        ${http}
         server {
           listen 127.0.0.1:${port};
-          location /api/ {
-            proxy_pass http://api;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-          }
+          ${server}
         }
       }
     `,
