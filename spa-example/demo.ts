@@ -199,6 +199,7 @@ function demoConfig(
         { path: '/api/orders', upstream: api.url, methods: ['GET', 'HEAD', 'POST'], scopes: ['orders:read'] },
         { path: '/api/me', upstream: api.url, methods: ['GET', 'HEAD'] },
         { path: '/api/events', upstream: api.url, methods: ['GET'], scopes: ['orders:read'] },
+        { path: '/api/feed', upstream: api.url, methods: ['GET'], scopes: ['orders:read'], websocket: true },
         {
           path: '/api/cancellations',
           upstream: api.url,

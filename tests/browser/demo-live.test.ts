@@ -9,7 +9,7 @@ async function openLive(page: Page): Promise<void> {
   for (const feed of feeds) await page.locator(`[data-testid=${feed}-state][data-status=open]`).waitFor()
 }
 
-const feeds = ['sse'] as const
+const feeds = ['sse', 'ws'] as const
 
 async function placeOrder(page: Page, item: string): Promise<void> {
   await page.getByTestId('nav-orders').click()
@@ -31,6 +31,33 @@ describe('live feeds', () => {
     await placeOrder(await secondTab(page), 'Quill')
     for (const feed of feeds) await page.getByTestId(`${feed}-entries`).getByText('Ordered: Quill').waitFor()
     expect(bed.demo.lastBearer()).toBeDefined()
+  })
+
+  it('take a note over the WebSocket, and bring it to both', async () => {
+    const page = await bed.logIn()
+    await openLive(page)
+    await page.getByTestId('note').fill('hello from a socket')
+    await page.getByTestId('note-send').click()
+    for (const feed of feeds) await page.getByTestId(`${feed}-entries`).getByText('hello from a socket').waitFor()
+    const { headers } = bed.demo.api.received.find(({ url }) => url === '/api/feed') ?? {}
+    expect(headers?.authorization).toMatch(/^Bearer /)
+    expect(headers?.cookie).toBeUndefined()
+  })
+
+  it('end with the session when no page has ended it', async () => {
+    const page = await bed.logIn()
+    await openLive(page)
+    // A logout that no page of this browser hears of: the cookies in the hands of a tool.
+    const cookie = (await page.context().cookies(`${bed.demo.url}/oauth-agent/`))
+      .map(({ name, value }) => `${name}=${value}`)
+      .join('; ')
+    const headers = { cookie, 'token-handler-version': '1', origin: bed.demo.url }
+    const answer = await fetch(`${bed.demo.url}/oauth-agent/logout`, { method: 'POST', headers })
+    expect(answer.status).toBe(200)
+    for (const feed of feeds) {
+      await page.locator(`[data-testid=${feed}-state][data-status=closed][data-code=session_ended]`).waitFor()
+    }
+    await page.getByTestId('notice').waitFor()
   })
 
   it('end in every tab with the logout in one', async () => {

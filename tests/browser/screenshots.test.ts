@@ -112,6 +112,21 @@ it('files', async () => {
   expect(await take(page, 'files')).toEqual(whole)
 })
 
+it('live feeds', async () => {
+  const page = await open('/')
+  await logIn(page)
+  await page.getByTestId('nav-live').click()
+  for (const feed of ['sse', 'ws']) {
+    await page.locator(`[data-testid=${feed}-state][data-status=open]`).waitFor()
+  }
+  for (const note of ['The wax has arrived', 'Two seals are missing']) {
+    await page.getByTestId('note').fill(note)
+    await page.getByTestId('note-send').click()
+    for (const feed of ['sse', 'ws']) await page.getByTestId(`${feed}-entries`).getByText(note).waitFor()
+  }
+  expect(await take(page, 'live')).toEqual(whole)
+})
+
 it('what JavaScript can see', async () => {
   const page = await open('/')
   await logIn(page)
