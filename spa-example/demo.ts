@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import type { RequestListener, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -72,6 +73,8 @@ export interface Demo {
   readonly storage: Storage
   readonly tokenHandler: RunningTokenHandler
   readonly adminUrl: string
+  /** Opens the operations page and the admin API; made at each start. */
+  readonly adminKey: string
   close(): Promise<void>
 }
 
@@ -125,8 +128,9 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     opened.push(storage)
 
     const isOneServer = topology.spaServer === topology.backendServer
+    const adminKey = randomBytes(32).toString('base64url')
     const input: ConfigInput = {
-      ...demoConfig(topology, { authorizationServer, api, storage, adminPort: ports.admin }),
+      ...demoConfig(topology, { authorizationServer, api, storage, adminPort: ports.admin, adminKey }),
       ...(isOneServer && 'root' in options.spa ? { spa: { ...options.spa, connect_origins: [storage.url] } } : {}),
       ...(isOneServer && 'dev_server' in options.spa ? { spa: options.spa } : {}),
     }
@@ -157,6 +161,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
       storage,
       tokenHandler,
       adminUrl: `http://127.0.0.1:${admin.port}`,
+      adminKey,
       close: () => closeAll(opened),
     }
   } catch (error) {
@@ -170,17 +175,18 @@ interface DemoServers {
   readonly api: ExampleApi
   readonly storage: Storage
   readonly adminPort: number
+  readonly adminKey: string
 }
 
 function demoConfig(
   { spaOrigin, backendOrigin }: Topology,
-  { authorizationServer, api, storage, adminPort }: DemoServers,
+  { authorizationServer, api, storage, adminPort, adminKey }: DemoServers,
 ): ConfigInput {
   const { clientId, clientSecret } = authorizationServer.clients.secret
   return {
     public_url: backendOrigin,
     trusted_origins: [spaOrigin],
-    admin: { port: adminPort },
+    admin: { port: adminPort, keys: { demo: adminKey } },
     shutdown_seconds: 1,
     authorization_server: {
       issuer: authorizationServer.issuer,

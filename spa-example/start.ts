@@ -108,6 +108,8 @@ ${addresses}
     Example API             ${demo.api.url}
     Storage (S3)            ${demo.storage.url}
     Admin                   ${demo.adminUrl}/readyz
+    Operations page         ${demo.adminUrl}/operations
+      its key, of this start  ${demo.adminKey}
 ${demo.authorityFile === undefined ? '' : trustAdvice(demo.authorityFile)}
   Sign in as demo with the password demo. Ctrl-C stops everything.
 `

@@ -1,7 +1,9 @@
 import type { IncomingMessage, Server } from 'node:http'
-import { describeError, type AuditLog, type Config, type Ledger, type Logger } from '@token-handler/shared'
+import { describeError, type AuditLog, type Clock, type Config, type Ledger, type Logger } from '@token-handler/shared'
 import { createAdminApi, type AdminAnswer } from './admin/api.ts'
-import { createAuthentication } from './admin/authentication.ts'
+import { createAuthentication, createKeyHolders } from './admin/authentication.ts'
+import type { FiguresByProcess } from './operations/figures.ts'
+import { createOperations, type Operations } from './operations/operations.ts'
 import { createPublicServer } from './public-server.ts'
 
 export interface Readiness {
@@ -16,6 +18,8 @@ export interface AdminServerDeps {
   readonly metrics: () => Promise<string>
   /** The API under /admin/; none unless given. */
   readonly api?: ((req: IncomingMessage) => Promise<AdminAnswer> | undefined) | undefined
+  /** The page under /operations; none unless given. */
+  readonly operations?: Pick<Operations, 'answer'> | undefined
   readonly logger: Logger
   readonly configFile: string
 }
@@ -32,14 +36,33 @@ const metricsType = 'text/plain; version=0.0.4; charset=utf-8'
 
 type AdminConfig = NonNullable<Config['admin']>
 
-/** The admin API as configured, or `undefined` where nobody could use it: without keys and client certificates. */
-export function configuredApi(
+export interface AdminPartsDeps {
+  readonly ledger: Ledger
+  readonly audit: Pick<AuditLog, 'record'>
+  readonly clock: Clock
+  readonly logger: Logger
+  /** What every process counted. */
+  readonly figures: () => Promise<FiguresByProcess>
+}
+
+/** What operators use, and how it ends. */
+export interface AdminParts extends Pick<AdminServerDeps, 'api' | 'operations'> {
+  close(): void
+}
+
+/** The admin API and its page as configured; neither where nobody could use it: without keys and client certificates. */
+export function configuredParts(
   { admin, authorization_server: { issuer }, session }: Config,
-  deps: { readonly ledger: Ledger; readonly audit: Pick<AuditLog, 'record'>; readonly logger: Logger },
-): AdminServerDeps['api'] {
-  if (admin === undefined || !isApiOpen(admin)) return undefined
-  const authenticate = createAuthentication(admin.keys)
-  return createAdminApi({ ...deps, issuer, absoluteSeconds: session.absolute_seconds, authenticate })
+  deps: AdminPartsDeps,
+): AdminParts {
+  if (admin === undefined || !isApiOpen(admin)) return { close: () => undefined }
+  const common = { ...deps, issuer, absoluteSeconds: session.absolute_seconds }
+  const operations = createOperations({ ...common, holderOf: createKeyHolders(admin.keys) })
+  return {
+    api: createAdminApi({ ...common, authenticate: createAuthentication(admin.keys) }),
+    operations,
+    close: () => operations.close(),
+  }
 }
 
 /** Whether anybody can use the admin API. */
@@ -48,16 +71,18 @@ export function isApiOpen({ keys, tls }: AdminConfig): boolean {
 }
 
 /**
- * The admin listener: `/livez` while the process runs, `/readyz` once every part can do its work, `/metrics`, and the API
- * under `/admin/`, which alone asks who is there.
+ * The admin listener: `/livez` while the process runs, `/readyz` once every part can do its work, `/metrics`, the API
+ * under `/admin/` and the page under `/operations`, which both ask who is there.
  * @throws ConfigError when the certificate or its key is not right.
  */
 export function createAdminServer(config: AdminConfig, deps: AdminServerDeps): Server {
-  const { readiness, metrics, api, logger, configFile } = deps
+  const { readiness, metrics, api, operations, logger, configFile } = deps
 
   async function answer(req: IncomingMessage): Promise<Answer> {
     const called = await api?.(req)
     if (called !== undefined) return { ...json(called.status, called.body), headers: called.headers }
+    const page = await operations?.answer(req)
+    if (page !== undefined) return page
     const { method, url } = req
     if (method !== 'GET' && method !== 'HEAD') {
       return { ...json(405, { code: 'method_not_allowed' }), headers: { allow: 'GET, HEAD' } }

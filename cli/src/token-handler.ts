@@ -16,9 +16,10 @@ import {
   type Ledger,
   type Logger,
 } from '@token-handler/shared'
-import { configuredApi, createAdminServer, type Readiness } from './admin.ts'
+import { configuredParts, createAdminServer, type Readiness } from './admin.ts'
 import type { KeyRingSource } from './key-ring-file.ts'
 import { addressOf, drain, listen } from './listener.ts'
+import { figuresOf, readFigureMetrics } from './operations/figures.ts'
 import { announcePresence } from './presence.ts'
 import { createPublicServer } from './public-server.ts'
 import { agentOptionsOf, proxyOptionsOf, trustedOriginsOf } from './service-options.ts'
@@ -113,13 +114,15 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
       },
     }
   }
+  const figures = async () => new Map([['process', figuresOf(await readFigureMetrics(registry))]])
+  const adminParts = configuredParts(config, { ledger, audit, clock, logger, figures })
   const adminServer =
     config.admin === undefined
       ? undefined
       : createAdminServer(config.admin, {
           readiness,
           metrics: () => registry.metrics(),
-          api: configuredApi(config, { ledger, audit, logger }),
+          ...adminParts,
           logger,
           configFile,
         })
@@ -156,6 +159,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
     readiness,
     async close() {
       presence.stop()
+      adminParts.close()
       stopping = true
       proxy?.endStreams()
       const graceMs = config.shutdown_seconds * 1000

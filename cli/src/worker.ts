@@ -1,16 +1,18 @@
 import cluster from 'node:cluster'
 import type { Logger, MetricsSnapshot } from '@token-handler/shared'
 import type { Readiness } from './admin.ts'
+import { readFigureMetrics } from './operations/figures.ts'
 import type { RunningTokenHandler } from './token-handler.ts'
 
 /** What the primary tells a worker. */
-export type Order = 'reload' | 'stop' | 'metrics'
+export type Order = 'reload' | 'stop' | 'metrics' | 'figures'
 
 /** What a worker tells the primary. */
 export type Report =
   | { readonly report: 'started'; readonly address: string }
   | { readonly report: 'readiness'; readonly readiness: Readiness }
   | { readonly report: 'metrics'; readonly metrics: MetricsSnapshot }
+  | { readonly report: 'figures'; readonly metrics: MetricsSnapshot }
 
 /** So often a worker tells how it is. */
 const reportMs = 250
@@ -47,6 +49,11 @@ export function reportToPrimary(running: RunningTokenHandler, address: string): 
 /** Tells the primary what this worker counted. */
 export async function reportMetrics({ registry }: RunningTokenHandler): Promise<void> {
   tell({ report: 'metrics', metrics: await registry.getMetricsAsJSON() })
+}
+
+/** Tells the primary the few metrics that the operations page shows. */
+export async function reportFigures({ registry }: RunningTokenHandler): Promise<void> {
+  tell({ report: 'figures', metrics: await readFigureMetrics(registry) })
 }
 
 /** Lets a worker end that has nothing left to do. */

@@ -4,19 +4,17 @@ import { availableParallelism } from 'node:os'
 import type { Config, Logger } from '@token-handler/shared'
 import type { Readiness } from './admin.ts'
 import { UsageError } from './usage.ts'
-import { createPoolMetrics, metricsEvent } from './worker-metrics.ts'
+import { createPoolMetrics, type PoolMetrics } from './worker-metrics.ts'
 import type { Order, Report } from './worker.ts'
 
 /**
  * Several processes behind one listener (`node:cluster`). The primary serves no requests: it replaces workers that die,
  * passes orders on, and knows how all of them are.
  */
-export interface WorkerPool {
+export interface WorkerPool extends PoolMetrics {
   /** Where the workers listen. */
   readonly address: string
   readiness(): Readiness
-  /** Metrics of all workers, in the text format of Prometheus. */
-  metrics(): Promise<string>
   /** Has every worker read the key file again. */
   reload(): void
   /** Has every worker finish what it does, and waits for all of them. */
@@ -98,8 +96,8 @@ export async function startWorkers(count: number, logger: Logger): Promise<Worke
         Object.assign(place, { readiness: report.readiness, reportedAt: performance.now() })
         return
       }
-      if (report.report === 'metrics') {
-        worker.emit(metricsEvent, report.metrics)
+      if (report.report === 'metrics' || report.report === 'figures') {
+        worker.emit(report.report, report.metrics)
         return
       }
       place.hasStarted = true
@@ -142,7 +140,7 @@ export async function startWorkers(count: number, logger: Logger): Promise<Worke
   return {
     address,
     readiness: () => aggregate(places, isStopping),
-    metrics: createPoolMetrics(() => places.map(({ worker, hasStarted }) => (hasStarted ? worker : undefined))),
+    ...createPoolMetrics(() => places.map(({ worker, hasStarted }) => (hasStarted ? worker : undefined))),
     reload: () => order('reload'),
     async close() {
       isStopping = true

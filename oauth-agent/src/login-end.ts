@@ -5,6 +5,7 @@ import { authorizationError, parseAuthorizationResponse } from './authorization-
 import type { Recorder } from './audit-trail.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { Redemption, RedemptionOutcome } from './code-redemption.ts'
+import type { AgentMetrics } from './metrics.ts'
 import { parametersOf } from './parameters.ts'
 import type { PendingLogins } from './pending-login.ts'
 import { auditFacts } from './session-claims.ts'
@@ -22,6 +23,7 @@ export interface LoginEndDeps {
   readonly logger: Logger
   readonly context: Pick<SessionContext, 'factsOf'>
   readonly audit: Recorder
+  readonly metrics: Pick<AgentMetrics, 'login'>
 }
 
 /** `POST login/end`: authorization response → code exchange → session cookies. */
@@ -35,6 +37,7 @@ export function loginEnd({
   logger,
   context,
   audit,
+  metrics,
 }: LoginEndDeps): RequestHandler {
   async function end(req: Request, res: Response): Promise<void> {
     const { cookie: cookieHeader } = req.headers
@@ -71,6 +74,7 @@ export function loginEnd({
         pendingLogins.clear(pending),
       ]
       addCookies(res, [...lines, ...cookies.clearForeign(cookieHeader, generation.claims.sid, lines)])
+      metrics.login()
       audit.record({ event: 'login', outcome: 'success', ...auditFacts(generation.claims) })
       const id = generation.id === undefined ? undefined : cookies.openId(generation.id)
       sendJson(res, 200, sessionAnswer({ claims: generation.claims, id, idleSecondsLeft }, clock))

@@ -33,6 +33,8 @@ export type RefreshStep =
 export interface AgentMetrics {
   /** @param route Path of a route of ours, or `other`. @param outcome `ok`, our error code, or `client_gone`. */
   readonly request: (route: string, outcome: string) => void
+  /** A login was completed: cookies of a new session were issued. */
+  readonly login: () => void
   readonly refresh: (step: RefreshStep) => void
   /** @param name Name of a configured capability, or `other`. @param outcome `issued`, or our error code. */
   readonly capability: (name: string, outcome: string) => void
@@ -61,6 +63,11 @@ export function createAgentMetrics(registry: Registry): AgentMetrics {
     labelNames: ['route', 'outcome'],
     registers: [registry],
   })
+  const logins = new Counter({
+    name: 'token_handler_logins_total',
+    help: 'Logins that were completed: cookies of a new session were issued.',
+    registers: [registry],
+  })
   const steps = new Counter({
     name: 'token_handler_refresh_steps_total',
     help: 'Steps of the refresh protocol.',
@@ -77,6 +84,7 @@ export function createAgentMetrics(registry: Registry): AgentMetrics {
   for (const step of refreshSteps) steps.inc({ step }, 0)
   return {
     request: (route, outcome) => requests.inc({ route, outcome }),
+    login: () => logins.inc(),
     refresh: (step) => steps.inc({ step }),
     capability: (capability, outcome) => capabilities.inc({ capability, outcome }),
   }

@@ -82,9 +82,10 @@ function runningClock(): RunningClock {
 /** Parameters of the back channel that nobody else may see, and what each one is. */
 const secretParameters = ['code', 'code_verifier', 'refresh_token', 'token', 'client_assertion']
 
-function secretsOf({ authorizationServer }: Demo, { keys }: KeyFile): Canaries {
+function secretsOf({ authorizationServer, adminKey }: Demo, { keys }: KeyFile): Canaries {
   const canaries = new Canaries()
   const { issuer, clients } = authorizationServer
+  canaries.watch('admin key', adminKey)
   for (const { key } of keys) {
     if (key === undefined) continue
     canaries.watch('master key', key)

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { type AuditLog, type Ledger, type Logger } from '@token-handler/shared'
 import type { z } from 'zod'
 import { BodyError, readJson } from './body.ts'
-import { revocationEvent, revocationSchema, revoke, targetOf } from './revocation.ts'
+import { revocationSchema, revokeAs, targetOf } from './revocation.ts'
 import { listSessions, sessionsSchema } from './sessions.ts'
 import { fromReplicas, listKeys, listReplicas, listRules } from './state.ts'
 
@@ -58,17 +58,11 @@ export function createAdminApi(deps: AdminApiDeps): (req: IncomingMessage) => Pr
         const asked = await parsed(req, revocationSchema)
         if ('status' in asked) return asked
         const request = asked.value
-        const outcome = await revoke(request, deps)
-        audit.record(revocationEvent(request, outcome, actor))
+        const outcome = await revokeAs(actor, request, deps)
         if (outcome.state === 'unknown') return storeUnavailable
         const { isDryRun, sessions, before, expiresAt } = outcome
-        const target = targetOf(request)
-        logger.warn(
-          { event: 'revocation', security: true, actor, target, isDryRun, reason: request.reason, sessions },
-          isDryRun ? 'A revocation was tried.' : 'Sessions were revoked.',
-        )
         return ok({
-          target,
+          target: targetOf(request),
           dry_run: isDryRun,
           ...(before === undefined ? {} : { before: new Date(before).toISOString() }),
           ...(expiresAt === undefined ? {} : { expires_at: new Date(expiresAt).toISOString() }),

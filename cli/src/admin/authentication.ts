@@ -10,19 +10,31 @@ import type { TLSSocket } from 'node:tls'
 export function createAuthentication(
   keys: Readonly<Record<string, string>>,
 ): (req: IncomingMessage) => string | undefined {
-  const digests = Object.entries(keys).map(([name, key]) => ({ name, digest: digestOf(key) }))
+  const holderOf = createKeyHolders(keys)
   return (req) => {
-    const { socket, headers } = req
-    const { authorized = false } = socket as Partial<TLSSocket>
-    if (authorized) return `certificate ${commonNameOf(socket as TLSSocket)}`
-    const [, given] = /^Bearer ([\x21-\x7E]+)$/i.exec(headers.authorization ?? '') ?? []
-    if (given === undefined) return undefined
+    const certificate = certificateNameOf(req)
+    if (certificate !== undefined) return certificate
+    const [, given] = /^Bearer ([\x21-\x7E]+)$/i.exec(req.headers.authorization ?? '') ?? []
+    return given === undefined ? undefined : holderOf(given)
+  }
+}
+
+/** @returns Whose key something is, if it is one; how long that takes tells nothing. */
+export function createKeyHolders(keys: Readonly<Record<string, string>>): (given: string) => string | undefined {
+  const digests = Object.entries(keys).map(([name, key]) => ({ name, digest: digestOf(key) }))
+  return (given) => {
     const digest = digestOf(given)
     let found: string | undefined
     // All of them, so that the time tells nothing.
     for (const key of digests) if (timingSafeEqual(key.digest, digest)) found = key.name
     return found
   }
+}
+
+/** @returns Who the client certificate of the connection names; `undefined` without one that the authority signed. */
+export function certificateNameOf({ socket }: IncomingMessage): string | undefined {
+  const { authorized = false } = socket as Partial<TLSSocket>
+  return authorized ? `certificate ${commonNameOf(socket as TLSSocket)}` : undefined
 }
 
 function digestOf(key: string): Buffer {

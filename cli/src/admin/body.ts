@@ -17,9 +17,22 @@ export class BodyError extends Error {
 
 /** @throws BodyError */
 export async function readJson(req: IncomingMessage): Promise<unknown> {
-  if (!/^application\/json(?:[ \t]*;|$)/i.test(req.headers['content-type'] ?? '')) {
-    throw new BodyError(415, 'unsupported_media_type', 'Send application/json.')
+  const text = await readText(req, 'application/json')
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    throw new BodyError(400, 'invalid_request', 'The body is not JSON.')
   }
+}
+
+/** @throws BodyError */
+export async function readForm(req: IncomingMessage): Promise<URLSearchParams> {
+  return new URLSearchParams(await readText(req, 'application/x-www-form-urlencoded'))
+}
+
+async function readText(req: IncomingMessage, type: string): Promise<string> {
+  const [given = ''] = (req.headers['content-type'] ?? '').split(';')
+  if (given.trim().toLowerCase() !== type) throw new BodyError(415, 'unsupported_media_type', `Send ${type}.`)
   const chunks: Buffer[] = []
   let bytes = 0
   // What is left of a body that is too large must not take the answer's connection with it.
@@ -30,8 +43,8 @@ export async function readJson(req: IncomingMessage): Promise<unknown> {
     chunks.push(chunk)
   }
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks))) as unknown
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks))
   } catch {
-    throw new BodyError(400, 'invalid_request', 'The body is not JSON.')
+    throw new BodyError(400, 'invalid_request', 'The body is not UTF-8.')
   }
 }

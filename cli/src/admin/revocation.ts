@@ -1,4 +1,12 @@
-import { identityHash, type AuditEvent, type Ledger, type RuleKey, type Unknown } from '@token-handler/shared'
+import {
+  identityHash,
+  type AuditEvent,
+  type AuditLog,
+  type Ledger,
+  type Logger,
+  type RuleKey,
+  type Unknown,
+} from '@token-handler/shared'
 import { z } from 'zod'
 
 const text = z.string().min(1).max(1024)
@@ -80,6 +88,31 @@ export async function revoke(
   if (added.state === 'unknown') return added
   const { before, expiresAt } = added.rule
   return { state: 'done', isDryRun: false, key, before, expiresAt, sessions }
+}
+
+/** {@link revoke} by somebody whom the audit log and the log name. */
+export async function revokeAs(
+  actor: string,
+  request: RevocationRequest,
+  deps: RevocationDeps & { readonly audit: Pick<AuditLog, 'record'>; readonly logger: Logger },
+): Promise<Revocation | Unknown> {
+  const outcome = await revoke(request, deps)
+  deps.audit.record(revocationEvent(request, outcome, actor))
+  if (outcome.state === 'unknown') return outcome
+  const { isDryRun, sessions } = outcome
+  deps.logger.warn(
+    {
+      event: 'revocation',
+      security: true,
+      actor,
+      target: targetOf(request),
+      isDryRun,
+      reason: request.reason,
+      sessions,
+    },
+    isDryRun ? 'A revocation was tried.' : 'Sessions were revoked.',
+  )
+  return outcome
 }
 
 /** The audit event of a revocation. */

@@ -10,7 +10,7 @@ import {
   type Ledger,
   type Logger,
 } from '@token-handler/shared'
-import { configuredApi, createAdminServer, isApiOpen } from '../admin.ts'
+import { configuredParts, createAdminServer, isApiOpen } from '../admin.ts'
 import { keyContextOf, keyFilePath, neededPurposes, watchKeyFile } from '../key-ring-file.ts'
 import { addressOf, drain, listen } from '../listener.ts'
 import { exposeProcess } from '../process-metrics.ts'
@@ -20,6 +20,7 @@ import {
   isWorker,
   leavePrimary,
   obeyPrimary,
+  reportFigures,
   reportMetrics,
   reportToPrimary,
   workerLogger,
@@ -70,6 +71,7 @@ async function work(commandLine: CommandLine, { admin: _ours, ...config }: Confi
       await stopping.then(leavePrimary, ignore)
     },
     metrics: () => void starting.then(({ running }) => reportMetrics(running), ignore),
+    figures: () => void starting.then(({ running }) => reportFigures(running), ignore),
   }
   obeyPrimary((order) => void service[order]())
   const { running } = await starting
@@ -89,12 +91,14 @@ async function watchOver(
     config.admin !== undefined && isApiOpen(config.admin)
       ? await openOffice(configFile, config, logger, parseOnly(only))
       : undefined
-  const api = office && configuredApi(config, { ...office, logger })
-  const admin = config.admin && createAdminServer(config.admin, { ...pool, api, logger, configFile })
+  const figures = () => pool.figures()
+  const parts = office && configuredParts(config, { ...office, clock: systemClock, logger, figures })
+  const admin = config.admin && createAdminServer(config.admin, { ...pool, ...parts, logger, configFile })
   if (admin !== undefined && config.admin !== undefined) await listen(admin, config.admin)
   onSignals(logger, {
     reload: () => pool.reload(),
     async stop() {
+      parts?.close()
       await pool.close()
       if (admin !== undefined) await drain(admin, 0)
       await office?.close()
