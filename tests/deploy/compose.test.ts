@@ -105,7 +105,13 @@ describe('the configuration files of deploy/compose', () => {
     )
     const agentText = readFileSync(join(repository, 'deploy/compose/agent.yaml'), 'utf8')
     expect(agentText).toContain(`client_id: ${proxy.authorization_server.client_id}\n`)
-    expect(proxy.proxy.routes.map(({ path }) => path)).toEqual(['/api/orders', '/api/me'])
+    expect(proxy.proxy.routes.map(({ path }) => path)).toEqual([
+      '/api/orders',
+      '/api/me',
+      '/api/events',
+      '/api/feed',
+      '/api/cancellations',
+    ])
   })
 })
 
