@@ -31,6 +31,7 @@ export function agentOptionsOf(config: Config): OAuthAgentOptions {
     publicOrigin: config.public_url,
     trustedOrigins: trustedOriginsOf(config),
     basePath: cookies.agent_path,
+    tokens: config.tokens,
     authorizationServer: {
       issuer: server.issuer,
       clientId: server.client_id,

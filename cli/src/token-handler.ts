@@ -76,11 +76,18 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
   exposeState(registry, { rules: ledger.rules, keys: () => keys.current(), clock })
   exposeAudit(registry, audit)
   const common = { sealer, clock, logger, audit, registry }
+  // What no other process wrote cannot be found: better 503 than a refresh that heals nothing.
+  const heldTokens = config.ledger.type === 'none' ? undefined : ledger
   const agent = only === 'proxy' ? undefined : createOAuthAgent({ ...common, options: agentOptionsOf(config), ledger })
   const proxy =
     only === 'agent'
       ? undefined
-      : createOAuthProxy({ ...common, options: proxyOptionsOf(config, configFile), rules: ledger.rules })
+      : createOAuthProxy({
+          ...common,
+          options: proxyOptionsOf(config, configFile),
+          rules: ledger.rules,
+          tokens: heldTokens,
+        })
   const devServer = configuredDevServer(config, logger)
   const spa = deps.spa ?? devServer?.handle ?? configuredSpa(config, configFile)
 

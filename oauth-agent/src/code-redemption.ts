@@ -109,6 +109,10 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
           logger.error({ event: 'token_too_large', size: sealed.size }, 'The tokens do not fit into cookies.')
           throw new TokenHandlerError('token_too_large', { detail: `Over budget: ${sealed.size}.` })
         }
+        const { heldToken } = sealed.generation
+        if (heldToken !== undefined && (await ledger.putToken(heldToken)).state === 'unknown') {
+          throw new TokenHandlerError('store_unavailable')
+        }
         await complete(sealed.generation)
         return sealed.generation
       } catch (error) {

@@ -69,6 +69,8 @@ export interface OAuthAgentOptions {
   readonly basePath: string
   readonly authorizationServer: AuthorizationServerOptions
   readonly cookies: CookieSettings
+  /** Where access tokens are; `cookie` unless given. */
+  readonly tokens?: TokenPlace | undefined
   readonly session: SessionOptions
   /** Parameters that the SPA may add to an authorization request besides the well-known ones. */
   readonly authorizationParameters: readonly string[]
@@ -102,3 +104,9 @@ export interface OAuthAgentOptions {
   /** Needed for capabilities of the kind `jwt`. */
   readonly capabilitySigning?: CapabilitySigningOptions | undefined
 }
+
+/**
+ * `cookie`: in the access cookie, and one that does not fit is `token_too_large`. `ledger`: in the ledger, sealed under a key
+ * that the access cookie holds. `auto`: in the cookie where it fits, else in the ledger.
+ */
+export type TokenPlace = 'cookie' | 'ledger' | 'auto'

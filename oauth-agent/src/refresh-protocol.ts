@@ -185,6 +185,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       revoke(tokens, shown)
       return { outcome: 'too_large', generation, size: sealed.fits ? '' : sealed.size }
     }
+    await keepToken(generation)
     const blob = sessions.park(shown, generation)
     const identity = identityOf(shown, issuer)
     const write = async (): ReturnType<Ledger['commit']> => {
@@ -223,6 +224,17 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     }
     if (!sealed.fits) return { outcome: 'too_large', generation, size: sealed.size }
     return given(generation, committed.state === 'committed' ? await idleSecondsLeft(generation.claims) : undefined)
+  }
+
+  /**
+   * Before the commit: nobody is given an access cookie whose token is not there yet. With the store unreachable it comes
+   * later, as the commit does; until then the proxy answers 503 or asks for another refresh.
+   */
+  async function keepToken({ heldToken }: Generation): Promise<void> {
+    if (heldToken === undefined) return
+    const keep = async (): Promise<boolean> => (await ledger.putToken(heldToken)).state === 'kept'
+    const isLate = async (): Promise<boolean> => clock.now() >= heldToken.expiresAt || (await keep())
+    if (!(await keep())) background.persist('access token of a refresh', isLate, { longestPauseMs: 500 })
   }
 
   /** Row 8: the answer counts only if nobody else went on meanwhile. */

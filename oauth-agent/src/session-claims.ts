@@ -3,6 +3,7 @@ import {
   identityHash,
   type AuditEvent,
   type ContextFacts,
+  type HeldToken,
   type SessionClaims,
   type SessionIdentity,
 } from '@token-handler/shared'
@@ -64,6 +65,8 @@ export interface Generation {
   readonly access?: string | undefined
   /** Absent when the ID cookie of the generation before is still right. */
   readonly id?: string | undefined
+  /** What the ledger has to keep before anybody is given the access cookie. */
+  readonly heldToken?: HeldToken | undefined
 }
 
 /** The facts that rules are judged by. */

@@ -17,6 +17,7 @@ import {
 } from '@token-handler/shared'
 import { claimAt, claimsNeeded } from './capabilities/claims.ts'
 import { answerBytes, overBudget, setCookieFieldBytes } from './cookie-budget.ts'
+import { holdToken } from './held-token.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import {
   nonceHash,
@@ -90,6 +91,8 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
   const { accessTokenPath, agentPath, persistent, responseBudgetBytes } = options.cookies
   const { issuer } = options.authorizationServer
   const neededClaims = claimsNeeded(options.capabilities ?? [], options.roles ?? [])
+  const { tokens: tokenPlace = 'cookie' } = options
+  const places = tokenPlace === 'auto' ? (['cookie', 'ledger'] as const) : [tokenPlace]
 
   function line(name: string, value: string, path: string, expiresAt: number): string[] {
     const maxAgeSeconds = persistent ? Math.max(1, expiresAt - epochSeconds(clock)) : undefined
@@ -129,16 +132,20 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
 
   /** @param besides What the same answer sets besides. */
   function fit(
-    make: (withAccess: boolean) => Generation,
+    make: (place: 'cookie' | 'ledger' | undefined) => Generation,
     besides: (generation: Generation) => readonly string[],
     shown?: RefreshCookieClaims,
   ): Sealed {
     const excess = (generation: Generation): string | undefined =>
       overBudget(generation, [...lines(generation, { shown }), ...besides(generation)], names, options.cookies)
-    const generation = make(true)
-    const size = excess(generation)
-    if (size === undefined) return { fits: true, generation }
-    const without = make(false)
+    let size = ''
+    for (const place of places) {
+      const generation = make(place)
+      const over = excess(generation)
+      if (over === undefined) return { fits: true, generation }
+      size = over
+    }
+    const without = make(undefined)
     return { fits: false, size, generation: excess(without) === undefined ? without : undefined }
   }
 
@@ -146,15 +153,16 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
   function sealGeneration(
     facts: SessionFacts,
     { accessToken, expiresInSeconds = options.session.accessTokenSeconds }: Tokens,
-    { id, idLength, withAccess }: { id: string | undefined; idLength: number; withAccess: boolean },
+    { id, idLength, place }: { id: string | undefined; idLength: number; place: 'cookie' | 'ledger' | undefined },
   ): Generation {
     const now = epochSeconds(clock)
     const ate = Math.min(now + Math.min(expiresInSeconds, options.session.accessCookieSeconds), facts.exp)
     const { sid, sst, sub, asid, scope, acr, auth_time, claims, ctx } = facts
+    const held = place === 'ledger' ? holdToken(sid, accessToken, ate) : undefined
     const accessClaims: AccessCookieClaims = {
       sid,
       exp: ate,
-      at: accessToken,
+      ...(held === undefined ? { at: accessToken } : { held: held.claim }),
       sst,
       sub: identityHash(issuer, sub),
       ...(asid === undefined ? {} : { asid }),
@@ -164,16 +172,16 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
       ...(claims === undefined ? {} : { claims }),
       ...(ctx === undefined ? {} : { ctx }),
     }
-    const access = withAccess ? sealer.seal('access-token', accessClaims) : undefined
+    const access = place !== undefined ? sealer.seal('access-token', accessClaims) : undefined
     const all: RefreshCookieClaims = {
       ...facts,
       k: randomBytes(32).toString('base64url'),
-      ate: withAccess ? ate : now,
-      atl: withAccess ? ate - now : 0,
+      ate: place !== undefined ? ate : now,
+      atl: place !== undefined ? ate - now : 0,
       len: [access?.length ?? 0, idLength],
     }
     const refresh = sealer.seal('refresh-token', all)
-    return { claims: { ...all, kid: sealingKid(refresh) ?? '' }, refresh, access, id }
+    return { claims: { ...all, kid: sealingKid(refresh) ?? '' }, refresh, access, id, heldToken: held?.token }
   }
 
   /** Shows the strength and time of the authentication by which policies judge: those of the login. */
@@ -215,7 +223,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
       const id = sealId(facts, tokens.idToken)
       const clearedLogin = clearCookieLine(names.login('0'.repeat(16)), '/')
       return fit(
-        (withAccess) => sealGeneration(facts, tokens, { id, idLength: id.length, withAccess }),
+        (place) => sealGeneration(facts, tokens, { id, idLength: id.length, place }),
         (generation) => [sidLine(generation.claims), clearedLogin],
       )
     },
@@ -235,7 +243,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
       const id = idToken === undefined ? undefined : sealId(next, idToken)
       const idLength = id?.length ?? len[1]
       return fit(
-        (withAccess) => sealGeneration(next, tokens, { id, idLength, withAccess }),
+        (place) => sealGeneration(next, tokens, { id, idLength, place }),
         () => [],
         shown,
       )

@@ -12,20 +12,24 @@ import {
   Registry,
   sessionIdentity,
   silentAuditLog,
+  type AccessCookieClaims,
   type AuditEvent,
   type AuditLog,
   type Clock,
   type CookieSealer,
+  type Ledger,
   type Logger,
   type Peers,
   type Rules,
   type Sample,
 } from '@token-handler/shared'
+import { openAccessToken } from './access-token.ts'
 import { admit, type Admission, type AdmissionDeps } from './admission.ts'
 import { createCors, sendPreflight } from './answers.ts'
 import { maxTargetLength, parseRequestTarget, targetOf } from './canonical-path.ts'
 import { createForwardAuth } from './forward-auth.ts'
 import { Exchange, type ExchangeDeps } from './forward.ts'
+import { createHeldTokens } from './held-tokens.ts'
 import { OpenExchanges } from './open-exchanges.ts'
 import type { OAuthProxyOptions } from './options.ts'
 import { exposeOutcomes, Outcomes } from './outcomes.ts'
@@ -45,6 +49,8 @@ export interface OAuthProxyDeps {
   readonly options: OAuthProxyOptions
   readonly sealer: CookieSealer
   readonly rules: Pick<Rules, 'endOf' | 'areStale' | 'onRule'>
+  /** The ledger, where tokens may be too large for cookies (`tokens` of the agent). */
+  readonly tokens?: Pick<Ledger, 'readToken'> | undefined
   readonly clock: Clock
   readonly logger: Logger
   /** Takes down what is refused; nothing does unless given. */
@@ -74,7 +80,7 @@ export interface OAuthProxy {
  * @throws TypeError when a route is not as its options say.
  */
 export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
-  const { options, sealer, rules, clock, logger, audit = silentAuditLog, registry = new Registry() } = deps
+  const { options, sealer, rules, tokens, clock, logger, audit = silentAuditLog, registry = new Registry() } = deps
   const { publicOrigin, trustedOrigins, cookies, maxWaitingRequests = 1024 } = options
   const publicHost = new URL(publicOrigin).host
   const names = cookieNames(cookies)
@@ -90,6 +96,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
   const binding = options.context && createContextBinding(options.context, peers)
   const context = binding && createAdmitContext(binding, { audit, logger, peers })
   const admissionDeps: AdmissionDeps = { names, sealer, rules, clock, audit, peers, context, limits }
+  const heldTokens = createHeldTokens(tokens, logger)
   const upstreams = new Upstreams()
   const compiled = compileRoutes(options, upstreams)
   const routes = new RouteTable(compiled)
@@ -131,6 +138,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     routes,
     refuse,
     admission: admissionDeps,
+    heldTokens,
     requestHeaders,
     peers,
     streams,
@@ -201,8 +209,31 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     else {
       const admission = admit(req, route, admissionDeps)
       if (!admission.ok) refuse(req, res, route, admission)
-      else forward(req, res, route, upstreamTarget(route, target.path) + target.query, admission)
+      else {
+        const sentTarget = upstreamTarget(route, target.path) + target.query
+        const { claims } = admission
+        if (claims?.held === undefined) forward(req, res, route, sentTarget, admission, claims?.at)
+        else forwardHeld(req, res, route, sentTarget, admission, claims)
+      }
     }
+  }
+
+  /** The ledger holds the token; most of the time it was fetched before. */
+  function forwardHeld(
+    req: IncomingMessage,
+    res: ServerResponse,
+    route: Route,
+    sentTarget: string,
+    admission: Extract<Admission, { readonly ok: true }>,
+    claims: AccessCookieClaims,
+  ): void {
+    heldTokens.pass(claims, {
+      isGone: () => res.destroyed,
+      again: () => openAccessToken(req.headers.cookie, admissionDeps),
+      go: (accessToken) => forward(req, res, route, sentTarget, admission, accessToken),
+      refuse: (refusal) => refuse(req, res, route, refusal),
+      failed: (error) => refuse(req, res, route, { code: 'server_error' }, error),
+    })
   }
 
   function answerPreflight(req: IncomingMessage, res: ServerResponse, route: Route): void {
@@ -223,13 +254,13 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     route: Route,
     sentTarget: string,
     { claims, kid }: Extract<Admission, { readonly ok: true }>,
+    accessToken: string | undefined,
   ): void {
     if (route.upstreamPool.waiting >= maxWaitingRequests) {
       refuse(req, res, route, { code: 'upstream_overloaded' })
       return
     }
     if (req.readableDidRead && hasBody(req)) throw new Error('the request body was read before the OAuth Proxy got it')
-    const accessToken = claims?.at
     const built = requestHeaders(req, { route, peer: peers.peerOf(req), accessToken })
     if (!built.ok) {
       refuse(req, res, route, { code: built.code })

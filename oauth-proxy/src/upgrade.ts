@@ -2,8 +2,10 @@ import { ServerResponse, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { sessionIdentity, type Peers } from '@token-handler/shared'
+import { openAccessToken } from './access-token.ts'
 import { admit, type AdmissionDeps } from './admission.ts'
 import { maxTargetLength, parseRequestTarget, targetOf } from './canonical-path.ts'
+import type { HeldTokens } from './held-tokens.ts'
 import type { OpenExchanges } from './open-exchanges.ts'
 import type { Refuse } from './refusals.ts'
 import { refuseFraming, type RequestHeadersBuilder } from './request-headers.ts'
@@ -18,6 +20,7 @@ export interface UpgradeDeps {
   readonly routes: RouteTable
   readonly refuse: Refuse
   readonly admission: AdmissionDeps
+  readonly heldTokens: HeldTokens
   readonly requestHeaders: RequestHeadersBuilder
   readonly peers: Peers
   readonly streams: OpenStreams
@@ -52,30 +55,41 @@ export function createUpgrade(deps: UpgradeDeps): (req: IncomingMessage, socket:
     const admission = admit(req, route, deps.admission, { isUpgrade: true })
     if (!admission.ok) return refuse(route, admission)
     const { claims, kid } = admission
-    const tooMany = streams.refuse(claims?.sid)
-    if (tooMany !== undefined) return refuse(route, { code: tooMany })
-    if (route.upstreamPool.waiting >= maxWaitingRequests) return refuse(route, { code: 'upstream_overloaded' })
-    const accessToken = claims?.at
-    const built = requestHeaders(req, { route, peer: peers.peerOf(req), accessToken })
-    if (!built.ok) return refuse(route, { code: built.code })
-    const tunnel = new Tunnel(
-      {
-        req,
-        res,
-        socket,
-        head,
-        route,
-        sentTarget: upstreamTarget(route, target.path) + target.query,
-        headers: built.headers,
-        handshake: handshake.headers,
-        accessToken,
-        claims,
-        session: claims === undefined ? undefined : sessionIdentity(claims, kid),
-      },
-      deps.tunnels,
-    )
-    deps.exchanges.add(tunnel)
-    tunnel.start()
+    const sentTarget = upstreamTarget(route, target.path) + target.query
+    const open = (accessToken: string | undefined): void => {
+      const tooMany = streams.refuse(claims?.sid)
+      if (tooMany !== undefined) return refuse(route, { code: tooMany })
+      if (route.upstreamPool.waiting >= maxWaitingRequests) return refuse(route, { code: 'upstream_overloaded' })
+      const built = requestHeaders(req, { route, peer: peers.peerOf(req), accessToken })
+      if (!built.ok) return refuse(route, { code: built.code })
+      const tunnel = new Tunnel(
+        {
+          req,
+          res,
+          socket,
+          head,
+          route,
+          sentTarget,
+          headers: built.headers,
+          handshake: handshake.headers,
+          accessToken,
+          claims,
+          session: claims === undefined ? undefined : sessionIdentity(claims, kid),
+        },
+        deps.tunnels,
+      )
+      deps.exchanges.add(tunnel)
+      tunnel.start()
+    }
+    if (claims?.held === undefined) open(claims?.at)
+    else
+      deps.heldTokens.pass(claims, {
+        isGone: () => socket.destroyed,
+        again: () => openAccessToken(req.headers.cookie, deps.admission),
+        go: open,
+        refuse: (refusal) => refuse(route, refusal),
+        failed: (error) => deps.refuse(req, res, route, { code: 'server_error' }, error),
+      })
   }
 
   return (req, duplex, head) => {

@@ -14,8 +14,10 @@ export interface SessionClaims extends SealedClaims {
  * them. Its `exp` is the end of the cookie: the earliest of token expiry, absolute deadline and the configured cap.
  */
 export interface AccessCookieClaims extends SessionClaims {
-  /** The access token. */
-  readonly at: string
+  /** The access token, unless the ledger holds it. */
+  readonly at?: string | undefined
+  /** Where the ledger holds the access token, and the 256-bit key that opens it; see docs/sessions.md. */
+  readonly held?: { readonly ref: string; readonly k: string }
   /** Start of the session in milliseconds on the ledger's clock; never changed by a refresh. */
   readonly sst: number
   /** Hash of issuer and subject; see {@link identityHash}. */

@@ -9,7 +9,7 @@ import {
   type OAuthProxyOptions,
   type RouteOptions,
 } from '@token-handler/oauth-proxy'
-import { Registry, RuleSet, type AuditLog, type Logger } from '@token-handler/shared'
+import { Registry, RuleSet, type AuditLog, type Ledger, type Logger } from '@token-handler/shared'
 import { fakeClock, type FakeClock } from '../support/clock.ts'
 import { exchange, rawRequest, type RawAnswer } from '../support/raw-client.ts'
 import { createSessionKit, type SessionKit, type TestSession } from '../support/session-cookies.ts'
@@ -48,6 +48,7 @@ export interface ProxySetup {
   readonly routes?: readonly Partial<RouteOptions>[]
   readonly options?: Partial<OAuthProxyOptions>
   readonly audit?: AuditLog
+  readonly tokens?: Pick<Ledger, 'readToken'>
   readonly script?: Script
   /** Changes to the usual server options. */
   readonly server?: ServerOptions
@@ -79,6 +80,7 @@ export async function startProxy({
   routes = [{}],
   options,
   audit,
+  tokens,
   script,
   server: serverChanges,
   prepare,
@@ -101,6 +103,7 @@ export async function startProxy({
     },
     sealer: kit.sealer,
     rules,
+    tokens,
     clock,
     logger: recordingLogger(log),
     ...(audit === undefined ? {} : { audit }),

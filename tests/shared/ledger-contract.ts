@@ -3,6 +3,7 @@ import type { Ledger } from '@token-handler/shared'
 import { fakeClock, type FakeClock } from '../support/clock.ts'
 import { describeDirectory } from './ledger-contract-directory.ts'
 import { describeLogins } from './ledger-contract-logins.ts'
+import { describeTokens } from './ledger-contract-tokens.ts'
 import {
   absoluteSeconds,
   beginSession,
@@ -541,5 +542,6 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
 
     describeLogins(() => ({ ledger, clock }))
     describeDirectory(() => ({ ledger, clock }))
+    describeTokens(() => ({ ledger, clock, session }))
   })
 }

@@ -27,6 +27,9 @@ function lossyStore(clock: FakeClock): { store: LedgerStore; loseAnswers: (areLo
         return areLost ? unknown : answer
       },
       deleteSession: async () => undefined,
+      putToken: async () => unknown,
+      readToken: async () => unknown,
+      deleteTokens: async () => undefined,
       stepLogin: async () => unknown,
       addRule: async () => unknown,
       close: async () => undefined,

@@ -73,7 +73,7 @@ export function createSessionKit(clock: Clock, overrides: Partial<CookieSettings
       const sealed = sealer.seal('access-token', claims)
       return {
         sid: claims.sid,
-        accessToken: claims.at,
+        accessToken: claims.at ?? '',
         claims,
         cookie: `${names.sid}=${claims.sid}; ${names.accessToken(cookieTag(claims.sid))}=${sealed}`,
       }

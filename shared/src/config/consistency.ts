@@ -13,11 +13,18 @@ export function findContradictions(config: Config, only: 'agent' | 'proxy' | und
     ...checkPaths(config),
     ...checkRoutes(config),
     ...checkTimes(config),
+    ...checkTokens(config, only),
     ...checkListeners(config),
     ...checkForwardAuth(config),
     ...checkSpa(config),
     ...checkBroker(config, isSecure),
   ]
+}
+
+function checkTokens({ tokens, ledger }: Config, only: 'agent' | 'proxy' | undefined): ConfigProblem[] {
+  if (tokens === 'cookie' || ledger.type === 'sqlite' || ledger.type === 'redis') return []
+  if (ledger.type === 'memory' && only === undefined) return []
+  return [{ path: 'tokens', message: `needs a ledger that agent and proxy share: ledger.type ${ledger.type} is none` }]
 }
 
 const overHttps = 'must be https; http is for loopback addresses only'

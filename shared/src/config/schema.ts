@@ -33,6 +33,12 @@ export const configSchema = z
     audit,
     cookies,
     session,
+    tokens: z
+      .enum(['cookie', 'ledger', 'auto'])
+      .default('cookie')
+      .describe(
+        'Where access tokens are: cookie; ledger, sealed under a key that only the cookie holds; auto is cookie where it fits, else ledger.',
+      ),
     context,
     keys: z.strictObject({ file: z.string().min(1).describe('Key file, made by `token-handler keys generate`.') }),
     ledger,

@@ -82,6 +82,18 @@ export interface Ledger {
    */
   addRule(build: (now: number) => Rule): Promise<Unknown | { readonly state: 'added'; readonly rule: Rule }>
 
+  /**
+   * Keeps an access token that is too large for a cookie, sealed under a key that only the access cookie holds. It goes
+   * when it expires, or when its session is ended by {@link end} with a rule.
+   */
+  putToken(token: HeldToken): Promise<Unknown | { readonly state: 'kept' }>
+
+  /** Fetches what {@link putToken} kept. */
+  readToken(
+    sid: string,
+    reference: string,
+  ): Promise<Unknown | Absent | { readonly state: 'found'; readonly sealed: string }>
+
   /** The rules in force, held in memory by this process. */
   readonly rules: Rules
 
@@ -99,6 +111,15 @@ export const loginRepeatSeconds = 60
 export const acknowledgeAfterSeconds = 60
 /** Entries kept in `parked`. */
 export const maxParked = 3
+
+export interface HeldToken {
+  readonly sid: string
+  /** Random, another one for each generation that any process seals: no late one takes the place of another. */
+  readonly reference: string
+  readonly sealed: string
+  /** Milliseconds since 1970: no access cookie that names it lives longer. */
+  readonly expiresAt: number
+}
 
 export interface SessionDeadlines {
   /** Seconds from the start after which the session is over; never moved. */

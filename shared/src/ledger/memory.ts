@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { loginMemorySeconds, type Ledger } from './ledger.ts'
+import { createMemoryTokens } from './memory-tokens.ts'
 import type { LoginRecord, SessionRecord } from './protocol.ts'
 import { createMemoryDirectory } from './memory-directory.ts'
 import { RuleSet, type RuleSettings } from './rules.ts'
@@ -42,6 +43,7 @@ function createMemoryStore(clock: Clock, settings: RuleSettings | undefined): Le
 
   return {
     kind: 'memory',
+    ...createMemoryTokens(clock),
     ...createMemoryDirectory(rules, clock, () => sessions),
     async stepSession(sid, step) {
       const now = clock.now()

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { loginMemorySeconds, type Ledger } from './ledger.ts'
+import { createMemoryTokens } from './memory-tokens.ts'
 import type { LoginRecord, SessionRecord } from './protocol.ts'
 import { createMemoryDirectory } from './memory-directory.ts'
 import { RuleSet, type RuleSettings } from './rules.ts'
@@ -50,6 +51,7 @@ function createForgetfulStore(clock: Clock, settings: RuleSettings | undefined):
 
   return {
     kind: 'none',
+    ...createMemoryTokens(clock),
     ...createMemoryDirectory(rules, clock, recorded),
     async stepSession(sid, step) {
       const now = clock.now()

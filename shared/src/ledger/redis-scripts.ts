@@ -16,6 +16,8 @@ export interface RedisKeys {
   /** How often one process has written: what the server says less than the process knows, it has lost. */
   writer(process: string): string
   session(sid: string): string
+  /** Hash of a session: reference → "expires_at sealed token". */
+  tokens(sid: string): string
   login(id: string): string
   /** Sorted set: sids by the end of their records. */
   readonly sessions: string
@@ -34,6 +36,7 @@ export function redisKeys(prefix: string): RedisKeys {
     feed: `${tag}:feed`,
     writer: (process) => `${tag}:writer:${process}`,
     session: (sid) => `${tag}:session:${sid}`,
+    tokens: (sid) => `${tag}:tokens:${sid}`,
     login: (id) => `${tag}:login:${id}`,
     sessions: `${tag}:sessions`,
     subject: (subjectHash) => `${tag}:subject:${subjectHash}`,
@@ -152,4 +155,20 @@ if #keys == 0 then return 0 end
 redis.call('HDEL', KEYS[1], unpack(keys))
 redis.call('ZREM', KEYS[2], unpack(keys))
 return #keys
+`)
+
+/**
+ * KEYS tokens. ARGV reference, expires_at, sealed token, its life in ms, the ledger's time. What has expired goes, and all
+ * of it with the last to expire.
+ */
+export const putTokenScript: RedisScript = redisScript(`
+local held = redis.call('HGETALL', KEYS[1])
+for at = 1, #held, 2 do
+  local expires = string.match(held[at + 1], '^%d+')
+  if tonumber(expires) <= tonumber(ARGV[5]) then redis.call('HDEL', KEYS[1], held[at]) end
+end
+local life = math.max(redis.call('PTTL', KEYS[1]), tonumber(ARGV[4]))
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. ARGV[3])
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', life))
+return 1
 `)

@@ -8,7 +8,7 @@ import { logUnreadable, trackReachability } from './reachability.ts'
 import { connectRedis, RedisFailure, type RedisConnection } from './redis-connection.ts'
 import { createRedisFeed, type Incarnation } from './redis-feed.ts'
 import { createRedisDirectory } from './redis-directory.ts'
-import { readScript, redisKeys, ruleScript, stateScript, writeScript } from './redis-scripts.ts'
+import { putTokenScript, readScript, redisKeys, ruleScript, stateScript, writeScript } from './redis-scripts.ts'
 import type { Rule, RuleSettings } from './rules.ts'
 import { createLedger, type LedgerStore } from './store.ts'
 import { readLogin, readSession, UnreadableRecordError, writeLogin, writeSession } from './stored-record.ts'
@@ -229,6 +229,27 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
       ),
 
     // What the index holds of it is of no record, and forgotten in time.
+    putToken: ({ sid, reference, sealed, expiresAt }) =>
+      attempt(async () => {
+        const now = feed.now()
+        const life = String(Math.max(1, Math.ceil(expiresAt - now)))
+        const args = [reference, String(expiresAt), sealed, life, String(now)]
+        await connection.script(putTokenScript, [keys.tokens(sid)], args)
+        return { state: 'kept' } as const
+      }),
+
+    readToken: (sid, reference) =>
+      attempt(async () => {
+        const held = (await connection.command(['HGET', keys.tokens(sid), reference])) as string | null
+        const [, expiresAt, sealed] = /^(\d+) (.*)$/s.exec(held ?? '') ?? []
+        if (sealed === undefined || Number(expiresAt) <= feed.now()) return { state: 'absent' } as const
+        return { state: 'found', sealed } as const
+      }),
+
+    async deleteTokens(sid) {
+      await attempt(() => connection.command(['DEL', keys.tokens(sid)]))
+    },
+
     async deleteSession(sid) {
       await attempt(() => connection.command(['DEL', keys.session(sid)]))
     },

@@ -25,6 +25,14 @@ const schema = `
   ) STRICT;
   CREATE INDEX IF NOT EXISTS rule_expiry ON rule (expires_at);
   CREATE INDEX IF NOT EXISTS session_subject ON session (${subjectOf('record')});
+  CREATE TABLE IF NOT EXISTS token (
+    sid TEXT NOT NULL,
+    reference TEXT NOT NULL,
+    sealed TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (sid, reference)
+  ) STRICT;
+  CREATE INDEX IF NOT EXISTS token_expiry ON token (expires_at);
   CREATE TABLE IF NOT EXISTS replica (id TEXT PRIMARY KEY, about TEXT NOT NULL, heard_at INTEGER NOT NULL) STRICT;
 `
 
@@ -54,6 +62,9 @@ export interface Statements {
   readonly writeRule: StatementSync
   readonly readRules: StatementSync
   readonly dataVersion: StatementSync
+  readonly writeToken: StatementSync
+  readonly readToken: StatementSync
+  readonly deleteTokens: StatementSync
   readonly writeReplica: StatementSync
   readonly readReplicas: StatementSync
   readonly deleteReplicas: StatementSync
@@ -162,6 +173,9 @@ function prepare(database: DatabaseSync): Statements {
       'SELECT seq, key, before, reason, expires_at FROM rule WHERE seq > ? ORDER BY seq LIMIT ?',
     ),
     dataVersion: database.prepare('PRAGMA data_version'),
+    writeToken: database.prepare('INSERT OR REPLACE INTO token VALUES (?, ?, ?, ?)'),
+    readToken: database.prepare('SELECT sealed FROM token WHERE sid = ? AND reference = ? AND expires_at > ?'),
+    deleteTokens: database.prepare('DELETE FROM token WHERE sid = ?'),
     writeReplica: database.prepare(
       'INSERT INTO replica VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET about = excluded.about, heard_at = excluded.heard_at',
     ),

@@ -165,7 +165,7 @@ async function openSqliteStore({
 
   async function sweep(): Promise<void> {
     rules.forgetExpired()
-    for (const table of ['session', 'login', 'rule']) {
+    for (const table of ['session', 'login', 'rule', 'token']) {
       await attempt((open) => {
         const expired = `FROM ${table} WHERE expires_at < ?`
         if (open.database.prepare(`SELECT 1 ${expired} LIMIT 1`).get(clock.now()) === undefined) return
@@ -236,6 +236,28 @@ async function openSqliteStore({
       // Here it holds in any case, and is put into the next file if this one is lost.
       rules.add(rule)
       return written ?? { state: 'added' }
+    },
+
+    putToken: ({ sid, reference, sealed, expiresAt }) =>
+      attempt((open) =>
+        inTransaction(open, () => {
+          open.statements.writeToken.run(sid, reference, sealed, expiresAt)
+          return { state: 'kept' } as const
+        }),
+      ),
+
+    readToken: (sid, reference) =>
+      attempt((open) => {
+        const sealed = open.statements.readToken.get(sid, reference, clock.now())?.['sealed']
+        return sealed === undefined ? { state: 'absent' } : { state: 'found', sealed: String(sealed) }
+      }),
+
+    async deleteTokens(sid) {
+      // Few sessions have any, and looking needs no lock.
+      await attempt((open) => {
+        if (open.database.prepare('SELECT 1 FROM token WHERE sid = ? LIMIT 1').get(sid) === undefined) return
+        inTransaction(open, () => open.statements.deleteTokens.run(sid))
+      })
     },
 
     position: () => String(lastSeq),

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Ledger, Unknown } from './ledger.ts'
+import type { Absent, HeldToken, Ledger, Unknown } from './ledger.ts'
 import { createDirectory, type DirectoryStore } from './directory.ts'
 import {
   beginSession,
@@ -46,6 +46,12 @@ export interface LedgerStore extends DirectoryStore {
    * @param build Given the store's time.
    */
   addRule(build: (now: number) => Rule): Promise<Unknown | { readonly state: 'added' }>
+  putToken(token: HeldToken): Promise<Unknown | { readonly state: 'kept' }>
+  readToken(
+    sid: string,
+    reference: string,
+  ): Promise<Unknown | Absent | { readonly state: 'found'; readonly sealed: string }>
+  deleteTokens(sid: string): Promise<void>
   close(): Promise<void>
 }
 
@@ -119,6 +125,8 @@ export function createLedger(store: LedgerStore): Ledger {
 
     async end(session) {
       const ended = await stepSession(session.sid, (record, { now }) => endSession(record, session, now))
+      // The rule is written: what goes now, or else when it expires, nobody can use any more.
+      if (ended.state === 'ended' && session.withRule) await store.deleteTokens(session.sid)
       if (ended.state === 'unknown' && session.withRule) {
         // The rule alone, if that can be written, and in this process in any case.
         const { sid, reason, keepSeconds } = session
@@ -151,6 +159,9 @@ export function createLedger(store: LedgerStore): Ledger {
         ...(record === undefined ? {} : { record: { ...record, outcome, settledAt: now } }),
       }))
     },
+
+    putToken: (token) => store.putToken(token),
+    readToken: (sid, reference) => store.readToken(sid, reference),
 
     close: () => store.close(),
   }
