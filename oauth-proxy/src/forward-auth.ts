@@ -8,11 +8,13 @@ import {
   type ErrorCode,
   type Logger,
 } from '@token-handler/shared'
+import { openAccessToken } from './access-token.ts'
 import { admit, type Admission, type AdmissionDeps } from './admission.ts'
 import { errorBody, sendError, type HeaderLines } from './answers.ts'
 import { maxTargetLength, parseRequestTarget, type RequestTarget } from './canonical-path.ts'
 import { createGatewayCheck } from './forward-auth-gateway.ts'
 import { authorizePath, readOriginal, type OriginalRequest } from './forward-auth-original.ts'
+import type { HeldTokens } from './held-tokens.ts'
 import type { ForwardAuthOptions, OAuthProxyOptions } from './options.ts'
 import type { Outcomes } from './outcomes.ts'
 import { createRefuse, type Refusal } from './refusals.ts'
@@ -27,6 +29,7 @@ export interface ForwardAuthDeps {
   readonly names: CookieNames
   /** What the proxy judges by: limits are shared with it. */
   readonly admission: AdmissionDeps
+  readonly heldTokens: HeldTokens
   readonly cors: (origin: string | undefined) => HeaderLines
   readonly unrouted: Outcomes
   readonly audit: AuditLog
@@ -84,10 +87,24 @@ export function createForwardAuth(deps: ForwardAuthDeps): RequestListener {
       return
     }
     const verdict = admit({ method, headers, socket }, route, admission, { isUpgrade })
-    if (!verdict.ok) deny(route, verdict)
-    else {
+    if (!verdict.ok) {
+      deny(route, verdict)
+      return
+    }
+    const go = (accessToken: string | undefined): void => {
       count(req, route, method, verdict)
-      sendAdmission(req, res, route, verdict)
+      sendAdmission(req, res, route, accessToken)
+    }
+    const { claims } = verdict
+    if (claims?.held === undefined) go(claims?.at)
+    else {
+      deps.heldTokens.pass(claims, {
+        isGone: () => res.destroyed,
+        again: () => openAccessToken(headers.cookie, admission),
+        go,
+        refuse: (refusal) => deny(route, refusal),
+        failed: (error) => refuse(req, res, route, { code: 'server_error' }, error),
+      })
     }
   }
 
@@ -109,12 +126,17 @@ export function createForwardAuth(deps: ForwardAuthDeps): RequestListener {
       : method === 'GET' && path.endsWith(authorizePath)
   }
 
-  function sendAdmission({ headers }: IncomingMessage, res: ServerResponse, route: Route, { claims }: Admitted): void {
+  function sendAdmission(
+    { headers }: IncomingMessage,
+    res: ServerResponse,
+    route: Route,
+    accessToken: string | undefined,
+  ): void {
     const cookie =
       route.forwardedCookies.size === 0 ? '' : otherCookies(headers.cookie, route.forwardedCookies, names.ownPrefixes)
     res.writeHead(200, [
       'authorization',
-      claims === undefined ? '' : `Bearer ${claims.at}`,
+      accessToken === undefined ? '' : `Bearer ${accessToken}`,
       'cookie',
       cookie,
       'cache-control',

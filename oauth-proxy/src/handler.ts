@@ -185,6 +185,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
       cors,
       audit,
       logger,
+      heldTokens,
       admission: admissionDeps,
     })
   let closing: Promise<void> | undefined
