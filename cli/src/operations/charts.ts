@@ -26,8 +26,7 @@ export function drawChart({ title, figure, meaning, stretches, valueOf }: Chart)
   })
   return html`<div class="card">
     <h3>${title}</h3>
-    <div class="figure">${figure}</div>
-    <p class="note">${meaning}</p>
+    <div class="reading"><span class="figure">${figure}</span><span class="note">${meaning}</span></div>
     <svg
       viewBox="0 0 ${width} ${height + 1}"
       preserveAspectRatio="none"

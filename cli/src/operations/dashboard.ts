@@ -50,7 +50,7 @@ export function dashboard(view: Dashboard): string {
   return frame('Operations', content, session)
 }
 
-function charts({ stretches, sessions, openStreams, range, rules }: Dashboard): Html[] {
+function charts({ stretches, sessions, openStreams, range }: Dashboard): Html[] {
   const sum = (of: (stretch: Stretch) => number): string =>
     formatNumber(stretches.reduce((total, stretch) => total + of(stretch), 0))
   const during = `in the last ${range}`
@@ -93,7 +93,7 @@ function charts({ stretches, sessions, openStreams, range, rules }: Dashboard): 
     drawChart({
       title: 'API requests',
       figure: sum(({ requests }) => requests),
-      meaning: `${during}; ${formatNumber(rules.length)} rules in force`,
+      meaning: during,
       stretches,
       valueOf: ({ requests }) => requests,
     }),

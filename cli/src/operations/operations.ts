@@ -51,7 +51,7 @@ interface Asked {
 
 /**
  * A page for operators, made here and without script. A browser logs in with an admin key, or a client certificate; see
- * docs/decisions for how. Forms are taken from this page alone: exact origin, and the session's token. Every call is
+ * docs/decisions/0009-operations-page.md. Forms are taken from this page alone: exact origin, and the session's token. Every call is
  * recorded with who made it.
  */
 export function createOperations(deps: OperationsDeps): Operations {

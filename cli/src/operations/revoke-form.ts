@@ -66,8 +66,8 @@ export function revokeForm(session: BrowserSession, fields = none, problems: rea
         ><input name="value" value="${value}" maxlength="1024" autocomplete="off" spellcheck="false"
       /></label>
       <label
-        >Began before <span>ISO 8601, such as 2026-03-01T08:00:00Z; empty: now.</span
-        ><input name="before" value="${before}" maxlength="40" autocomplete="off"
+        >Began before <span>Instant with its zone; empty: now.</span
+        ><input name="before" value="${before}" placeholder="2026-03-01T08:00:00Z" maxlength="40" autocomplete="off"
       /></label>
       <label
         >Reason <span>For the audit log: letters, digits, . : _ -</span

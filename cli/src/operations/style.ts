@@ -11,13 +11,15 @@ header{display:flex;flex-wrap:wrap;gap:.5rem 1.25rem;align-items:center;padding-
 header p{margin:0 0 0 auto;color:var(--soft)}
 h1{font-size:1.35rem;margin:0}
 h2{font-size:1.05rem;margin:0 0 .5rem}
+nav{margin:.75rem 0 .25rem}
 h3{font-size:.9rem;margin:0;font-weight:600;color:var(--soft)}
 section,.card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1rem 1.1rem;margin:1rem 0;min-width:0}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(21rem,100%),1fr));gap:1rem}
-.charts .card{margin:0}
-.figure{font-size:1.8rem;font-weight:650;line-height:1.25;font-variant-numeric:tabular-nums}
+.charts{margin-top:.75rem;display:grid;grid-template-columns:repeat(auto-fit,minmax(min(21rem,100%),1fr));gap:1rem}
+.charts .card{margin:0;padding:.7rem 1rem}
+.figure{font-size:1.6rem;font-weight:650;line-height:1.25;font-variant-numeric:tabular-nums}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(30rem,100%),1fr));gap:0 1rem;align-items:start}
-svg{display:block;width:100%;height:84px;margin-top:.35rem}
+.reading{display:flex;gap:.6rem;align-items:baseline;flex-wrap:wrap}
+svg{display:block;width:100%;height:56px;margin-top:.35rem}
 .bars{fill:var(--bar)}.base{stroke:var(--line);stroke-width:1}
 .axis{display:flex;justify-content:space-between;color:var(--soft);font-size:.8rem}
 .table{overflow-x:auto}
@@ -29,10 +31,12 @@ td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}
 form.fields{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(14rem,100%),1fr));gap:.8rem 1rem;align-items:end}
 label{display:block;font-weight:600;font-size:.9rem}
 label span{display:block;font-weight:400;color:var(--soft);font-size:.85rem}
-input,select{width:100%;margin-top:.2rem;padding:.45rem .6rem;font:inherit;color:inherit;background:var(--ground);border:1px solid var(--soft);border-radius:6px}
+input,select{width:100%;margin-top:.2rem;padding:.45rem .6rem;font:inherit;font-weight:400;color:inherit;background:var(--ground);border:1px solid var(--soft);border-radius:6px}
 button,.button{font:inherit;font-weight:600;padding:.45rem 1rem;border-radius:6px;border:1px solid var(--accent);background:var(--card);color:var(--accent);cursor:pointer;text-decoration:none;display:inline-block}
 button.primary{background:var(--accent);color:var(--on)}
 button.danger{background:var(--danger);border-color:var(--danger);color:var(--on)}
+::placeholder{color:var(--soft);opacity:1}
+button,.button{white-space:nowrap}
 .row{display:flex;flex-wrap:wrap;gap:.75rem;align-items:center}
 a{color:var(--accent)}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}

@@ -25,7 +25,9 @@ export const configSchema = z
     public_url: origin.describe('Origin under which browsers reach agent and proxy.'),
     trusted_origins: z.array(origin).min(1).optional().describe('Origins of the SPA; the public_url unless given.'),
     listen: publicListen.prefault({}),
-    admin: admin.optional().describe('Listener for /livez, /readyz, /metrics and /admin/*; never the public one.'),
+    admin: admin
+      .optional()
+      .describe('Listener for /livez, /readyz, /metrics, /admin/* and /operations; never the public one.'),
     shutdown_seconds: seconds(25, 0, 600).describe('After SIGTERM, how long open requests may go on.'),
     authorization_server: authorizationServer,
     agent,

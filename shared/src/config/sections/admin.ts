@@ -10,7 +10,7 @@ export const admin = listen.extend({
     .record(keyName, z.string().min(32, 'must be at least 32 characters; make one with `openssl rand -base64 32`'))
     .default({})
     .describe(
-      'Keys to /admin/* by the name of who holds them, which the audit log shows. Use ${ENV_VARIABLE} or file:PATH. Without keys and client certificates there is no /admin/*.',
+      'Keys to /admin/* and to the page /operations, by the name of who holds them, which the audit log shows. Use ${ENV_VARIABLE} or file:PATH. Without keys and client certificates there is neither.',
     ),
   tls: tls
     .extend({
@@ -18,7 +18,7 @@ export const admin = listen.extend({
         .string()
         .min(1)
         .optional()
-        .describe('PEM of the authority whose client certificates open /admin/* in place of a key.'),
+        .describe('PEM of the authority whose client certificates open /admin/* and /operations in place of a key.'),
     })
     .optional()
     .describe('Terminates TLS here; changed files are read without a restart.'),
