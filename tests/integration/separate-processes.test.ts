@@ -44,7 +44,7 @@ describe('agent and proxy as processes of their own, the proxy with exported key
     expect((await callAt(agent.url, '/api/me', jar)).status).toBe(404)
     expect((await callAt(proxy.url, '/oauth-agent/session', jar)).status).toBe(404)
     const keys = await succeed(site.folder.run(['keys', 'list', '--file', 'proxy-keys.json']))
-    expect(keys.stdout).toMatch(/ active .* access-token\n$/)
+    expect(keys.stdout).toMatch(/ active .* access-token, audit\n$/)
     expect(site.folder.read('proxy-keys.json')).not.toContain(
       (JSON.parse(site.folder.read('keys.json')) as { keys: [{ key: string }] }).keys[0].key,
     )
