@@ -170,7 +170,8 @@ export class AgentFleet {
       let hasStarted = false
       createInterface({ input: child.stdout }).on('line', (line) => {
         const entry = JSON.parse(line) as Record<string, unknown>
-        if (entry['event'] === 'started') {
+        // The audit log has an event of that name, too.
+        if (entry['event'] === 'started' && entry['type'] !== 'audit') {
           hasStarted = true
           this.#urls[agent] = `http://${String(entry['address'])}`
           this.#running.set(agent, child)
