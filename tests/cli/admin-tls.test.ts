@@ -1,4 +1,5 @@
 import { rmSync, writeFileSync } from 'node:fs'
+import type { IncomingHttpHeaders } from 'node:http'
 import { request } from 'node:https'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -34,19 +35,35 @@ afterEach(async () => {
   rmSync(folder, { recursive: true })
 })
 
+interface Called {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly body: string
+}
+
 /** @returns The status of a call with the certificate of a client, or without one. */
-async function call(
+async function call(...asked: Parameters<typeof answerTo>): Promise<number> {
+  return (await answerTo(...asked)).status
+}
+
+async function answerTo(
   path: string,
   client?: Certificates['server'],
   headers: Record<string, string> = {},
-): Promise<number> {
+  form?: Record<string, string>,
+): Promise<Called> {
   const { port } = new URL(admin.adminUrl)
   const shown = client === undefined ? {} : { cert: client.certificate, key: client.privateKey }
-  const req = request({ host: 'localhost', port, path, ca: listener.authority, ...shown, headers, agent: false })
-  const { promise, resolve, reject } = Promise.withResolvers<number>()
-  req.on('response', (res) => void text(res).then(() => resolve(res.statusCode ?? 0)))
+  const sent = form === undefined ? headers : { 'content-type': 'application/x-www-form-urlencoded', ...headers }
+  const method = form === undefined ? 'GET' : 'POST'
+  const options = { method, host: 'localhost', port, path, ca: listener.authority, ...shown, headers: sent }
+  const req = request({ ...options, agent: false })
+  const { promise, resolve, reject } = Promise.withResolvers<Called>()
+  req.on('response', (res) => {
+    void text(res).then((body) => resolve({ status: res.statusCode ?? 0, headers: res.headers, body }))
+  })
   req.on('error', reject)
-  req.end()
+  req.end(form === undefined ? undefined : new URLSearchParams(form).toString())
   return promise
 }
 
@@ -61,5 +78,34 @@ describe('client certificates at the admin listener', () => {
     expect(await call('/admin/rules', listener.server)).toBe(401)
     expect(await call('/admin/rules', undefined, { authorization: `Bearer ${adminKeys.alice}` })).toBe(401)
     expect(await call('/livez')).toBe(200)
+  })
+
+  it('open the operations page without a key; the cookie is Secure, and nothing without the certificate', async () => {
+    const shown = await answerTo('/operations', operators.server)
+    expect(shown.body).toContain('certificate alice.operators.test')
+    const [line = ''] = shown.headers['set-cookie'] ?? []
+    expect(line).toMatch(
+      /^__Secure-th-operations=[\w-]{43}; Path=\/operations; Max-Age=1800; HttpOnly; SameSite=Strict; Secure$/,
+    )
+    const cookie = line.split(';')[0] ?? ''
+    const again = await answerTo('/operations', operators.server, { cookie })
+    expect(again.headers['set-cookie']).toBeUndefined()
+    const [, token = ''] = /name="form_token" value="([\w-]+)"/.exec(again.body) ?? []
+    expect(shown.body).toContain(token)
+    expect((await answerTo('/operations', undefined, { cookie })).body).toContain('name="key"')
+
+    const { port } = new URL(admin.adminUrl)
+    const form = { form_token: token, target: 'all' }
+    const path = '/operations/revoke/confirm'
+    const own = { cookie, origin: `https://localhost:${port}` }
+    expect(await call(path, undefined, own, form)).toBe(401)
+    expect(await call(path, operators.server, { ...own, cookie: '' }, form)).toBe(403)
+    // TLS ends here, so a page that came without it is not ours.
+    expect(await call(path, operators.server, { ...own, origin: `http://localhost:${port}` }, form)).toBe(403)
+    expect(admin.ledger.rules.size).toBe(0)
+    expect(await call(path, operators.server, own, form)).toBe(303)
+    expect(admin.audit.events).toContainEqual(
+      expect.objectContaining({ event: 'revocation', actor: 'certificate alice.operators.test', target: 'all' }),
+    )
   })
 })

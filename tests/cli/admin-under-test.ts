@@ -6,6 +6,7 @@ import {
   generateKeyFile,
   identityHash,
   systemClock,
+  type Clock,
   type Ledger,
   type SessionIdentity,
 } from '@token-handler/shared'
@@ -47,7 +48,8 @@ export interface AdminUnderTest {
 export async function startAdmin({
   admin = { port: 0, keys: adminKeys },
   ledger = createMemoryLedger(systemClock, { clientHash: identityHash(issuer, clientId) }),
-}: { admin?: Readonly<Record<string, unknown>>; ledger?: Ledger } = {}): Promise<AdminUnderTest> {
+  clock = systemClock,
+}: { admin?: Readonly<Record<string, unknown>>; ledger?: Ledger; clock?: Clock } = {}): Promise<AdminUnderTest> {
   const keyFile = generateKeyFile(new Date())
   const audit = keptAudit()
   const log = keptLog()
@@ -66,6 +68,7 @@ export async function startAdmin({
     logger: log.logger,
     audit,
     ledger,
+    clock,
   })
   const adminUrl = urlOf(running.adminServer!)
   return {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { createMemoryLedger, identityHash, systemClock, type Ledger } from '@token-handler/shared'
+import { fakeClock } from '../support/clock.ts'
 import { adminKeys, clientId, issuer, startAdmin, type AdminUnderTest } from './admin-under-test.ts'
 
 const form = 'application/x-www-form-urlencoded'
@@ -110,6 +111,31 @@ describe('signing in to the operations page', () => {
     const { cookie } = await signIn()
     for (const shown of [`${cookie}; th-operations=x`, `th-operations=${'A'.repeat(43)}`, 'th-operations=']) {
       expect((await send('/operations', { cookie: shown })).text).toContain('name="key"')
+    }
+  })
+
+  it('lasts for half an hour, and wrong keys are held against an address for a minute', async () => {
+    const clock = fakeClock()
+    const timed = await startAdmin({ clock })
+    try {
+      const { cookie, token } = await signIn(timed)
+      for (let count = 0; count < 5; count++) {
+        await send('/operations/login', { fields: { key: 'wrong' }, at: timed })
+      }
+      const fields = { key: adminKeys.alice }
+      clock.advanceSeconds(59)
+      expect((await send('/operations/login', { fields, at: timed })).headers.get('retry-after')).toBe('1')
+      clock.advanceSeconds(1)
+      expect((await send('/operations/login', { fields, at: timed })).status).toBe(303)
+      clock.advanceSeconds(1739)
+      expect((await send('/operations', { cookie, at: timed })).text).toContain('Live sessions')
+      clock.advanceSeconds(1)
+      expect((await send('/operations', { cookie, at: timed })).text).toContain('name="key"')
+      const late = { form_token: token, target: 'all' }
+      expect((await send('/operations/revoke/confirm', { cookie, fields: late, at: timed })).status).toBe(401)
+      expect(timed.ledger.rules.size).toBe(0)
+    } finally {
+      await timed.close()
     }
   })
 

@@ -28,6 +28,8 @@ export interface RunningPool {
   metrics(): Promise<string>
   /** A call to the admin API. */
   admin(path: string, body?: object): Promise<Record<string, unknown>>
+  /** What somebody sees who has signed in. */
+  operationsPage(): Promise<string>
   request(): Promise<PoolAnswer>
   call(method: 'GET' | 'POST', path: string, jar: CookieJar, body?: URLSearchParams): Promise<PoolAnswer>
   logIn(): Promise<CookieJar>
@@ -117,6 +119,18 @@ export async function startPool(folder: WorkingFolder, workers: number): Promise
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       })
       return (await answer.body.json()) as Record<string, unknown>
+    },
+    async operationsPage() {
+      const adminOrigin = `http://127.0.0.1:${adminPort}`
+      const login = await request(`${adminOrigin}/operations/login`, {
+        method: 'POST',
+        reset: true,
+        headers: { origin: adminOrigin, 'content-type': 'application/x-www-form-urlencoded' },
+        body: new URLSearchParams({ key: adminKey }).toString(),
+      })
+      await login.body.dump()
+      const [cookie = ''] = String(login.headers['set-cookie']).split(';')
+      return (await request(`${adminOrigin}/operations`, { reset: true, headers: { cookie } })).body.text()
     },
     request: () => ask('GET', `http://127.0.0.1:${port}/oauth-agent/session`),
     async call(method, path, jar, body) {

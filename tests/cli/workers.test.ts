@@ -102,6 +102,17 @@ describe('workers', () => {
     }
   })
 
+  it('are counted together on the operations page of their primary', async () => {
+    await pool.logIn()
+    await pool.logIn()
+    const page = await pool.operationsPage()
+    const figure = (title: string): number =>
+      Number(new RegExp(`<h3>${title}</h3>.*?class="figure">(\\d+)<`, 's').exec(page)?.[1])
+    expect(figure('Logins')).toBeGreaterThanOrEqual(2)
+    expect(figure('Live sessions')).toBeGreaterThanOrEqual(2)
+    for (const pid of pool.pids()) expect(page).toContain(` ${pid}</td>`)
+  })
+
   it('that cannot listen say so once, and end the command', async () => {
     const { code, stderr } = await folder.run(['start', '--workers', '2'])
     expect(code).toBe(1)
