@@ -71,6 +71,7 @@ export type CpuKey =
 /** Of `npm run bench`, beside those of the CPU: what each is, docs/performance.md tells. */
 const otherKeys = [
   'stream_rss_growth_mb',
+  'idle_stream_kb',
   'p99_added_ms',
   'rss_mb',
   'refresh_storm_calls',
@@ -117,5 +118,6 @@ export const targets: Readonly<Partial<Record<Key, { readonly must: number; read
   auth_cpu_us_3500: { must: 40, aim: 25 },
   routes_1000_vs_10: { must: 1.05, aim: 1.01 },
   stream_rss_growth_mb: { must: 20, aim: 5 },
+  idle_stream_kb: { must: 35, aim: 25 },
   refresh_storm_calls: { must: 1, aim: 1 },
 }

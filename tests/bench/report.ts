@@ -22,6 +22,7 @@ const units: Partial<Record<Key, string>> = {
   auth_cpu_us_3500: 'µs',
   forward_auth_cpu_us: 'µs',
   stream_rss_growth_mb: 'MB',
+  idle_stream_kb: 'kB',
   p99_added_ms: 'ms',
   rss_mb: 'MB',
   refresh_storm_p99_ms: 'ms',

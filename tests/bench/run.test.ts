@@ -22,6 +22,7 @@ describe('npm run bench', () => {
       auth_cpu_us_3500: expect.any(Number),
       routes_1000_vs_10: expect.any(Number),
       stream_rss_growth_mb: expect.any(Number),
+      idle_stream_kb: expect.any(Number),
       p99_added_ms: expect.any(Number),
       rss_mb: expect.any(Number),
       workers_cpu: expect.any(Number),

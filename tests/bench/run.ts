@@ -3,6 +3,7 @@ import { Bench } from './bench.ts'
 import { cellOf, contenderOf, cpuFigures, type CellName, type CpuFigure, type Key } from './figures.ts'
 import { growthReport } from './growth.ts'
 import { measureCells, type CellRounds } from './measure-cpu.ts'
+import { measureIdleStream } from './measure-idle-streams.ts'
 import { measureAddedLatency } from './measure-latency.ts'
 import { measureRefreshStorm } from './measure-refresh-storm.ts'
 import { measureStreamGrowth } from './measure-stream.ts'
@@ -36,18 +37,27 @@ async function measure(bench: Bench): Promise<Report> {
   if (only.includes('stream_rss_growth_mb')) {
     note('streaming 4 GB each way')
     const [down, up] = [await measureStreamGrowth(bench, 'download'), await measureStreamGrowth(bench, 'upload')]
-    // The worse of the two; the spread shows both.
-    figures.set('stream_rss_growth_mb', {
-      median: Math.max(down, up),
-      lowerQuartile: Math.min(down, up),
-      upperQuartile: Math.max(down, up),
-    })
+    figures.set('stream_rss_growth_mb', worseOf(down, up))
+  }
+  if (only.includes('idle_stream_kb')) {
+    note('idle streams')
+    const [events, webSocket] = [
+      await measureIdleStream(bench, 'event_stream'),
+      await measureIdleStream(bench, 'web_socket'),
+    ]
+    figures.set('idle_stream_kb', worseOf(events, webSocket))
   }
   await measureStorms(bench, { figures, absent })
   if (latency !== undefined) figures.set('p99_added_ms', spreadOf(latency.p99Ms))
   const memory = cells.get('oauth_proxy/others')?.residentMegabytes
   if (only.includes('rss_mb') && memory !== undefined) figures.set('rss_mb', spreadOf(memory))
   return { figures, cells, absent, pacedRequestsPerSecond: latency?.requestsPerSecond }
+}
+
+/** The worse of the two is the figure; the spread shows both. */
+function worseOf(one: number, other: number): Spread {
+  const worse = Math.max(one, other)
+  return { median: worse, lowerQuartile: Math.min(one, other), upperQuartile: worse }
 }
 
 /** One call to the authorization server with either store, and how long everybody else waited for it. */

@@ -1,7 +1,8 @@
-/** The API behind every contender: about 1 KB of JSON at once, long bodies on request, and a memory of the last request. */
+/** The API behind every contender: about 1 KB of JSON at once, long bodies and streams on request, and a memory of the last request. */
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
+import { eventsPath, serveEvents, serveWebSocket } from './idle-streams.ts'
 import { filesPath } from './site.ts'
 import { answerParent } from './processes.ts'
 
@@ -39,12 +40,15 @@ let last: IncomingMessage | undefined
 const server = createServer({ keepAliveTimeout: 60_000 }, (req, res) => {
   last = req
   if (req.url?.startsWith(`${filesPath}?bytes=`) === true) void sendBytes(res, Number(req.url.split('=')[1]))
+  else if (req.url === eventsPath) serveEvents(res)
   else if (req.method === 'POST') swallow(req, res)
   else {
     res.writeHead(200, headers)
     res.end(body)
   }
 })
+
+server.on('upgrade', serveWebSocket)
 
 async function sendBytes(res: ServerResponse, bytes: number): Promise<void> {
   res.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': bytes })

@@ -21,6 +21,8 @@ export interface Contender {
   /** Its processes, whose CPU time and memory count. */
   pids(): number[]
   stop(): Promise<void>
+  /** Of contenders on Node only. */
+  collectGarbage?(): Promise<void>
   /** Cookie headers that it accepts, where they are not the product's. */
   readonly cookies?: readonly string[]
   /** The access token that it should send for the first of its own cookies. */
@@ -45,11 +47,18 @@ export async function startNodeContender(
     profileFolder === undefined
       ? []
       : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`, `--cpu-prof-name=${name}.cpuprofile`]
-  const child = startChild<ContenderSettings, ContenderAnswer>(
+  const child = startChild<ContenderSettings | 'collect_garbage', ContenderAnswer>(
     new URL(module, import.meta.url),
     'contender',
     nodeOptions,
   )
   const { port } = await child.ask({ upstreamPort, keyFile, routes })
-  return { port, pids: () => processTree(child.pid), stop: () => child.stop() }
+  return {
+    port,
+    pids: () => processTree(child.pid),
+    stop: () => child.stop(),
+    async collectGarbage() {
+      await child.ask('collect_garbage')
+    },
+  }
 }

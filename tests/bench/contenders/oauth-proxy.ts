@@ -8,5 +8,6 @@ contend((settings) => {
   const proxy = createRealisticProxy(settings)
   const server = createServer(serverOptions, (req, res) => proxy.handle(req, res))
   hardenServer(server)
+  server.on('upgrade', (req, socket, head) => proxy.upgrade(req, socket, head))
   return server
 })

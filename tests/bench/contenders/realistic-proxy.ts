@@ -5,7 +5,7 @@ import {
   type RouteOptions,
 } from '@token-handler/oauth-proxy'
 import { buildKeyRing, createCookieSealer, createLogger, createMemoryLedger, systemClock } from '@token-handler/shared'
-import { cookieSettings, keyContext, publicOrigin, routePaths } from '../site.ts'
+import { cookieSettings, filesPath, keyContext, publicOrigin, routePaths } from '../site.ts'
 import type { ContenderSettings } from './node-contender.ts'
 
 /** The product with a realistic route table. */
@@ -45,6 +45,7 @@ function routeTo(upstreamPort: number, path: string, index: number): RouteOption
     navigable: false,
     embeddable: false,
     sandbox: true,
+    webSocket: path === filesPath,
     forwardCookies: [],
     connectTimeoutSeconds: 5,
     responseTimeoutSeconds: 60,
