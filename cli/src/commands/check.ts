@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path'
 import { ConfigError, loadConfig, loadKeyFile, type Config } from '@token-handler/shared'
 import { keyFilePath, neededPurposes } from '../key-ring-file.ts'
 import { readTlsContext } from '../public-server.ts'
+import { readUpstreamTls } from '../upstream-tls.ts'
 import { parseOnly, type CommandLine } from '../usage.ts'
 
 /** Reads everything that a start reads, and says so when it is right. */
@@ -26,6 +27,9 @@ export function readConfiguration(file: string, only: 'agent' | 'proxy' | undefi
     () => adminTls !== undefined && readTlsContext(adminTls, file, 'admin'),
     () => forwardAuthTls !== undefined && readTlsContext(forwardAuthTls, file, 'forward_auth.listen'),
     () => checkSpaFolder(file, config),
+    ...(only === 'agent' ? [] : config.proxy.routes).map(
+      (route, index) => () => readUpstreamTls(route.upstream_tls, `proxy.routes[${index}].upstream_tls`, file),
+    ),
   ].flatMap(refusalOf)
   const [first] = refusals
   if (refusals.length > 1) throw new AggregateError(refusals, refusals.map(({ message }) => message).join('\n'))
