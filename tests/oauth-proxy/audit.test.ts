@@ -2,8 +2,9 @@ import { afterEach, describe, expect, it } from '@jest/globals'
 import { identityHash } from '@token-handler/shared'
 import { sessionRule } from '../../shared/src/ledger/protocol.ts'
 import { keptAudit, type KeptAudit } from '../support/kept-audit.ts'
-import { exchange } from '../support/raw-client.ts'
+import { exchange, openClient } from '../support/raw-client.ts'
 import { until } from '../support/until.ts'
+import { handshake, startEchoServer } from '../support/websocket.ts'
 import { startProxy, type ProxySetup, type ProxyUnderTest } from './proxy-under-test.ts'
 
 describe('what the OAuth Proxy records', () => {
@@ -93,5 +94,44 @@ describe('what the OAuth Proxy records', () => {
     expect(audit.events).toMatchObject([
       { event: 'request', outcome: 'success', method: 'GET', status: 200, ...aboutSession() },
     ])
+  })
+
+  it('every WebSocket once it is over, where that is wanted, and every one that is refused', async () => {
+    const echo = await startEchoServer()
+    await start({ routes: [{ upstream: echo.origin, webSocket: true }] }, true)
+    const client = await openClient(proxy.port)
+    client.send(proxy.bytes('GET /api/feed?code=secret', handshake))
+    await client.receives('HTTP/1.1 101 ')
+    expect(audit.events).toEqual([])
+    client.destroy()
+    await until('the record', () => audit.events.length === 1)
+    expect(audit.events).toMatchObject([
+      { event: 'request', outcome: 'success', method: 'GET', status: 101, ...aboutSession() },
+    ])
+    const hijack = proxy.bytes('GET /api/feed', handshake).replace(/Origin: .*\r\n/, 'Origin: https://evil.example\r\n')
+    const refused = await exchange(proxy.port, hijack)
+    expect(audit.events.slice(1)).toMatchObject([
+      {
+        event: 'guard_refused',
+        outcome: 'refused',
+        reason: 'untrusted_origin',
+        route: '/api',
+        correlationId: refused.values('x-request-id')[0],
+      },
+    ])
+    await echo.close()
+  })
+
+  it('an event stream once it is over, ended by whoever', async () => {
+    const head = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n'
+    await start({ script: { onRequest: () => head } }, true)
+    const client = await openClient(proxy.port)
+    client.send(proxy.bytes('GET /api/events'))
+    await client.receives('\r\n\r\n')
+    expect(audit.events).toEqual([])
+    proxy.proxy.endStreams()
+    await until('the record', () => audit.events.length === 1)
+    expect(audit.events).toMatchObject([{ event: 'request', outcome: 'success', status: 200, ...aboutSession() }])
+    client.destroy()
   })
 })

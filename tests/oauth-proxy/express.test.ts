@@ -3,9 +3,11 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import express, { type Express } from 'express'
+import { WebSocket } from 'ws'
 import { exchange, openClient } from '../support/raw-client.ts'
 import { until } from '../support/until.ts'
-import { startProxy, type ProxyUnderTest } from './proxy-under-test.ts'
+import { handshake, startEchoServer } from '../support/websocket.ts'
+import { publicOrigin, startProxy, type ProxyUnderTest } from './proxy-under-test.ts'
 
 describe('the OAuth Proxy in an Express app', () => {
   let proxy: ProxyUnderTest
@@ -90,6 +92,28 @@ describe('the OAuth Proxy in an Express app', () => {
     })
     expect((await call('GET /api/x')).values('cache-control')).toEqual(['no-store'])
     expect((await call('GET /api/../x')).values('cache-control')).toEqual(['no-store'])
+  })
+
+  it('takes WebSockets of the same server, and leaves other paths of the app alone', async () => {
+    const echo = await startEchoServer()
+    const feeds = await startProxy({ routes: [{ upstream: echo.origin, webSocket: true }] })
+    const call = await serve((app) => app.use((req, res, next) => feeds.proxy.handle(req, res, next)))
+    server.on('upgrade', (req, socket, head) => feeds.proxy.upgrade(req, socket, head))
+    const { port } = server.address() as AddressInfo
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/api/feed`, {
+      headers: { host: 'www.example.com', origin: publicOrigin, cookie: feeds.session.cookie },
+    })
+    await once(socket, 'open')
+    socket.send('hello')
+    expect(String((await once(socket, 'message'))[0])).toBe('hello')
+    expect((await call('GET /')).body).toBe('the SPA')
+    const elsewhere = await call('GET /orders', [...handshake])
+    expect([elsewhere.status, elsewhere.json().code]).toEqual([404, 'not_found'])
+    const closed = once(socket, 'close')
+    feeds.proxy.endStreams()
+    expect((await closed)[0]).toBe(1001)
+    await feeds.close()
+    await echo.close()
   })
 
   it('[D-LIM-08] leaves a request alone whose client is gone by the time it gets it', async () => {
