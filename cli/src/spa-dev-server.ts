@@ -17,6 +17,8 @@ export interface SpaDevServerOptions {
 export interface SpaDevServer {
   readonly handle: (req: IncomingMessage, res: ServerResponse) => void
   readonly upgrade: (req: IncomingMessage, socket: Duplex, head: Buffer) => void
+  /** Cuts WebSockets off, which no server ends by itself. */
+  readonly close: () => void
 }
 
 const hopByHop = ['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']
@@ -25,6 +27,8 @@ export function createSpaDevServer({ target, publicOrigin, callbackPath, logger 
   const url = new URL(target)
   const { host: publicHost } = new URL(publicOrigin)
   const send = url.protocol === 'https:' ? requestTls : request
+
+  const sockets = new Set<Duplex>()
 
   function forward(req: IncomingMessage, extra: Readonly<Record<string, string>>): ReturnType<typeof request> {
     const headers = { ...withoutHopByHop(req.headers), ...extra, host: url.host }
@@ -72,7 +76,9 @@ export function createSpaDevServer({ target, publicOrigin, callbackPath, logger 
     },
 
     upgrade(req, socket, head) {
+      sockets.add(socket)
       socket.on('error', () => socket.destroy())
+      socket.on('close', () => sockets.delete(socket))
       if (!isForUs(req) || req.headers.origin !== publicOrigin) {
         socket.end('HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
         return
@@ -96,6 +102,10 @@ export function createSpaDevServer({ target, publicOrigin, callbackPath, logger 
         socket.destroy()
       })
       outgoing.end()
+    },
+
+    close() {
+      for (const socket of sockets) socket.destroy()
     },
   }
 }

@@ -169,6 +169,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
       adminParts.close()
       stopping = true
       proxy?.endStreams()
+      devServer?.close()
       const graceMs = config.shutdown_seconds * 1000
       const servers = forwardAuthServer === undefined ? [server] : [server, forwardAuthServer]
       await Promise.all(servers.map((listener) => drain(listener, graceMs)))

@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
-import { fixedKeys, startTokenHandler } from '@token-handler/cli'
+import { fixedKeys, startTokenHandler, type RunningTokenHandler } from '@token-handler/cli'
 import { checkConfig, ConfigError, generateKeyFile, silentLogger, type ConfigInput } from '@token-handler/shared'
 import type { Browser } from 'playwright-core'
+import { WebSocket, WebSocketServer } from 'ws'
 import { launchBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { until } from '../support/until.ts'
@@ -118,6 +119,29 @@ describe('spa.dev_server', () => {
     expect(received[0]?.['x-hop']).toBeUndefined()
   })
 
+  it('passes event streams and WebSockets as they come, and holds up no shutdown with them', async () => {
+    const received: IncomingHttpHeaders[] = []
+    const target = await startStreaming((headers) => received.push(headers))
+    const { url, port, running } = await start({ dev_server: target })
+    const events = await fetch(`${url}/events`, { headers: { accept: 'text/event-stream' } })
+    expect(events.headers.get('content-type')).toBe('text/event-stream')
+    const reader = events.body?.pipeThrough(new TextDecoderStream()).getReader()
+    expect(await reader?.read()).toEqual({ done: false, value: 'data: changed\n\n' })
+    const { host } = new URL(url)
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/hot`, { headers: { host, origin: url } })
+    const [message] = (await once(socket, 'message')) as [Buffer]
+    expect(String(message)).toBe('reload')
+    expect(received.every((headers) => headers.cookie === undefined)).toBe(true)
+    const closed = once(socket, 'close')
+    const last = reader?.read().then(
+      ({ done }) => done,
+      () => true,
+    )
+    await running.close()
+    await closed
+    expect(await last).toBe(true)
+  })
+
   it('refuses requests for another host, which a rebound name would send', async () => {
     const received: IncomingHttpHeaders[] = []
     const { url, port } = await start({ dev_server: await startScripted((headers) => received.push(headers)) })
@@ -184,12 +208,17 @@ function configWith(spa: NonNullable<ConfigInput['spa']>, port: number): ConfigI
   }
 }
 
-async function start(spa: NonNullable<ConfigInput['spa']>): Promise<{ url: string; port: number }> {
+async function start(spa: NonNullable<ConfigInput['spa']>): Promise<{
+  url: string
+  port: number
+  running: RunningTokenHandler
+}> {
   const port = await freePort()
   const config = checkConfig(configWith(spa, port))
   const keys = fixedKeys(generateKeyFile(new Date()), { issuer: 'http://127.0.0.1:1', clientId: 'spa' })
-  opened.push(await startTokenHandler({ config: { ...config, shutdown_seconds: 0 }, keys, logger: silentLogger }))
-  return { url: config.public_url, port }
+  const running = await startTokenHandler({ config: { ...config, shutdown_seconds: 0 }, keys, logger: silentLogger })
+  opened.push(running)
+  return { url: config.public_url, port, running }
 }
 
 function problemsOf(spa: NonNullable<ConfigInput['spa']>): ConfigError['problems'] {
@@ -216,6 +245,28 @@ async function startScripted(heard: (headers: IncomingHttpHeaders) => void, port
   server.listen(port, '127.0.0.1')
   await once(server, 'listening')
   opened.push({ close: () => [server.close(), server.closeAllConnections()] })
+  return `http://localhost:${(server.address() as AddressInfo).port}`
+}
+
+/** A development server that tells of changes by event stream and WebSocket. */
+async function startStreaming(heard: (headers: IncomingHttpHeaders) => void): Promise<string> {
+  const server = createServer(({ headers }, res) => {
+    heard(headers)
+    res.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: changed\n\n')
+  })
+  const sockets = new WebSocketServer({ server }).on('connection', (socket, { headers }) => {
+    heard(headers)
+    socket.send('reload')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  opened.push({
+    close() {
+      for (const socket of sockets.clients) socket.terminate()
+      server.close()
+      server.closeAllConnections()
+    },
+  })
   return `http://localhost:${(server.address() as AddressInfo).port}`
 }
 
