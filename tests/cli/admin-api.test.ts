@@ -166,6 +166,8 @@ describe('a revocation', () => {
     expect((await revoke({ sid: sid.sid })).json).toMatchObject({ target: 'session', sessions: 1 })
     expect(isOver(sid)).toBe(true)
     for (const [body, target, facts] of targets) {
+      const ruledAt = Date.now()
+      await until('another millisecond', () => Date.now() > ruledAt)
       const session = await admin.session(facts)
       expect((await revoke({ ...body, dry_run: true })).json).toEqual({ target, dry_run: true, sessions: 1 })
       expect([target, isOver(session)]).toEqual([target, false])

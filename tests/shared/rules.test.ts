@@ -196,6 +196,7 @@ describe('the memory ledger', () => {
     const rules = ledger.rules as RuleSet
     for (let round = 0; round < 100; round++) await (await beginSession(ledger)).end()
     expect(rules.inForce()).toHaveLength(100)
+    expect(rules.survey(3)).toMatchObject({ total: 100, newest: rules.inForce().slice(-3) })
     const [oldest] = rules.inForce()
     clock.advanceSeconds(86_400)
     await beginSession(ledger)

@@ -70,7 +70,7 @@ export function createAdminApi(deps: AdminApiDeps): (req: IncomingMessage) => Pr
         })
       },
     },
-    '/admin/rules': { method: 'GET', target: 'rules', perform: async () => ok(listRules(ledger.rules.inForce())) },
+    '/admin/rules': { method: 'GET', target: 'rules', perform: async () => ok(listRules(ledger.rules)) },
     '/admin/replicas': { method: 'GET', target: 'replicas', perform: async () => readReplicas(listReplicas) },
     '/admin/keys': { method: 'GET', target: 'keys', perform: async () => readReplicas(listKeys) },
   }

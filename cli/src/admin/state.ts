@@ -1,4 +1,4 @@
-import { parseRuleKey, type Ledger, type Replica, type Rule, type Unknown } from '@token-handler/shared'
+import { parseRuleKey, type Ledger, type Replica, type Unknown } from '@token-handler/shared'
 
 /** Rules that are listed at most; those about one session each, of which every logout makes one, come last. */
 const mostRules = 1000
@@ -15,20 +15,17 @@ const targets: Readonly<Record<string, string>> = {
 }
 
 /** The rules in force in this process. */
-export function listRules(rules: readonly Rule[]): Readonly<Record<string, unknown>> {
-  const counts: Record<string, number> = Object.fromEntries(Object.values(targets).map((target) => [target, 0]))
-  const seen = rules.map((rule) => {
-    const { kind, id } = parseRuleKey(rule.key)
-    const target = targets[kind] ?? kind
-    counts[target] = (counts[target] ?? 0) + 1
-    return { ...rule, target, id }
-  })
-  const ordered = seen.toSorted(
-    (a, b) => Number(a.target === 'session') - Number(b.target === 'session') || b.expiresAt - a.expiresAt,
-  )
+export function listRules(rules: Pick<Ledger['rules'], 'survey'>): Readonly<Record<string, unknown>> {
+  const { total, byKind, newest } = rules.survey(mostRules)
+  const ordered = newest
+    .map((rule) => {
+      const { kind, id } = parseRuleKey(rule.key)
+      return { ...rule, target: targets[kind] ?? kind, id }
+    })
+    .toSorted((a, b) => Number(a.target === 'session') - Number(b.target === 'session') || b.expiresAt - a.expiresAt)
   return {
-    total: rules.length,
-    by_target: counts,
+    total,
+    by_target: Object.fromEntries(Object.entries(targets).map(([kind, target]) => [target, byKind.get(kind) ?? 0])),
     rules: ordered.slice(0, mostRules).map(({ target, id, before, reason, expiresAt }) => ({
       target,
       ...(id === '' ? {} : { id }),

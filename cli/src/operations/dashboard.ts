@@ -1,4 +1,4 @@
-import type { Replica, Rule, Unknown } from '@token-handler/shared'
+import type { Replica, Rules, Unknown } from '@token-handler/shared'
 import { listKeys, listRules } from '../admin/state.ts'
 import type { BrowserSession } from './browser-sessions.ts'
 import { drawChart, formatNumber } from './charts.ts'
@@ -18,7 +18,7 @@ export interface Dashboard {
   /** Live sessions now; `undefined` while the ledger cannot be asked. */
   readonly sessions: number | undefined
   readonly openStreams: number
-  readonly rules: readonly Rule[]
+  readonly rules: Pick<Rules, 'survey'>
   readonly replicas: Unknown | { readonly state: 'found'; readonly replicas: readonly Replica[] }
   readonly staleAfterMs: number
   /** Milliseconds since 1970. */
@@ -152,6 +152,7 @@ const mostRules = 50
 
 function ruleSection({ rules }: Dashboard): Html {
   const listed = listRules(rules) as {
+    total: number
     rules: { target: string; id?: string; before?: string; reason: string; expires_at: string }[]
   }
   const shown = listed.rules.slice(0, mostRules)
@@ -161,7 +162,7 @@ function ruleSection({ rules }: Dashboard): Html {
     reason,
     expiresAt,
   ])
-  const caption = `${formatNumber(rules.length)} in all${rules.length > shown.length ? `; ${shown.length} are shown` : ''}`
+  const caption = `${formatNumber(listed.total)} in all${listed.total > shown.length ? `; ${shown.length} are shown` : ''}`
   return section(
     'Rules in force',
     caption,

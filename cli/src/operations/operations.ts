@@ -108,7 +108,7 @@ export function createOperations(deps: OperationsDeps): Operations {
       range,
       ...seen,
       stretches: watch.history.stretches(hours, minutesEach),
-      rules: ledger.rules.inForce(),
+      rules: ledger.rules,
       replicas,
       staleAfterMs: ledger.rules.staleAfterMs,
       now: clock.now(),

@@ -1,6 +1,6 @@
 import type { SessionIdentity } from '../session-cookies.ts'
 import type { SessionDirectory } from './directory.ts'
-import type { Rule, StalePolicy } from './rules.ts'
+import type { Rule, RuleSurvey, StalePolicy } from './rules.ts'
 
 /**
  * The shared record of every session: what makes refresh safe with one-time refresh tokens, and sessions revocable. It
@@ -251,8 +251,8 @@ export type LogoutTokenClaim =
 export interface Rules {
   /** Rules that are held. */
   readonly size: number
-  /** All of them, for operators. */
-  inForce(): readonly Rule[]
+  /** How many there are, and the newest of each kind, at most `most` of a kind: for operators. */
+  survey(most: number): RuleSurvey
   /** The reason why a session is over, or `undefined`. Costs a few map look-ups; called on every proxied request. */
   endOf(session: SessionIdentity): EndReason | undefined
   /** Calls back for every new rule, and when the rules become too old to serve by; the answer stops it. */

@@ -22,6 +22,14 @@ export interface Rule {
   readonly expiresAt: number
 }
 
+/** What operators see of the rules of one process. */
+export interface RuleSurvey {
+  readonly total: number
+  readonly byKind: ReadonlyMap<string, number>
+  /** Those that came last, of each kind. */
+  readonly newest: readonly Rule[]
+}
+
 /** What a process does that may have missed the rules of others for too long. */
 export type StalePolicy = 'fail_closed' | 'serve_until_token_expiry'
 
@@ -120,7 +128,19 @@ export class RuleSet implements Rules {
     this.#wasStale = isStale
   }
 
-  /** All rules in force, for a store that came back empty, and for who asks. */
+  /** Copies few of them: there may be a million, and requests wait meanwhile. */
+  survey(most: number): RuleSurvey {
+    this.forgetExpired()
+    const counts = Object.entries(this.#byKind).map(([kind, rules]) => [kind, rules.size] as const)
+    const newest: Rule[] = []
+    for (const rules of Object.values(this.#byKind)) {
+      let older = rules.size - most
+      for (const rule of rules.values()) if (older-- <= 0) newest.push(rule)
+    }
+    return { total: this.#size, byKind: new Map(counts), newest }
+  }
+
+  /** All rules in force, for a store that came back empty. */
   inForce(): Rule[] {
     this.forgetExpired()
     return Object.values(this.#byKind).flatMap((rules) => [...rules.values()])
