@@ -170,7 +170,7 @@ describe('cookies of two sessions, spliced', () => {
       const cookie = `${slot.nameOf(cookieTag(shownSid))}=${seal(sealedFor, session)}`
       return read([sidCookie(shownSid), cookie], slot).ok
     })
-    expect(cases).toHaveLength(150)
+    expect(cases).toHaveLength(180)
     expect(right).toEqual(
       cases.filter(({ slot, sealedFor, session, shownSid }) => slot.purpose === sealedFor && session === shownSid),
     )
