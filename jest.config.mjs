@@ -10,7 +10,8 @@ export default {
   extensionsToTreatAsEsm: ['.ts'],
   setupFiles: ['<rootDir>/tests/support/realm.ts'],
   testEnvironmentOptions: { customExportConditions: ['node', 'node-addons', 'development', 'token-handler-source'] },
-  testTimeout: 20_000,
+  // Tells a hang from a busy machine.
+  testTimeout: 60_000,
   // Most tests wait for sockets and browsers, so both cores of a small machine are of use.
   maxWorkers: 2,
   reporters: ['default', '<rootDir>/tests/support/plain-summary.mjs'],
