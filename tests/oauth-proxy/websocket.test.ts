@@ -154,6 +154,26 @@ describe('a WebSocket', () => {
     expect(request?.values('sec-websocket-extensions')).toEqual(['permessage-deflate'])
   })
 
+  it('passes what the browser sends right behind its handshake, once the API has agreed', async () => {
+    proxy = await startProxy({
+      routes: [{ webSocket: true }],
+      script: { onRequest: () => `${accepted.join('\r\n')}\r\n\r\n` },
+    })
+    const client = await openClient(proxy.port)
+    client.send(`${proxy.bytes('GET /api/feed', handshake)}\x81\x80\0\0\0\0`)
+    await client.receives('HTTP/1.1 101 ')
+    await until('the early frame', () => proxy.upstream.received().endsWith('\r\n\r\n\x81\x80\0\0\0\0'))
+    expect(proxy.upstream.requests).toHaveLength(1)
+  })
+
+  it('brings no token on a route that asks for no session', async () => {
+    await start({}, { session: 'none' })
+    const socket = await opened({ cookie: '' })
+    socket.send('hello')
+    expect(String((await once(socket, 'message'))[0])).toBe('hello')
+    expect(echo.handshakes[0]?.headers.authorization).toBeUndefined()
+  })
+
   it('lets invalid frames pass byte for byte: they are the ends’ to judge', async () => {
     const odd = '\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff odd \x00'
     const client = await handshakeWith([...accepted, '', odd].join('\r\n'))
@@ -193,6 +213,14 @@ describe('the handshake of a WebSocket is refused', () => {
     ['[D-WS-06] without a key', 400, 'invalid_request', handshake.slice(0, 3), (b) => b],
     ['with a key of another length', 400, 'invalid_request', handshake.with(3, 'Sec-WebSocket-Key: eA=='), (b) => b],
     ['with a body', 400, 'invalid_request', [...handshake, 'Content-Length: 3'], (b) => `${b}abc`],
+    ['with two keys', 400, 'invalid_request', [...handshake, `Sec-WebSocket-Key: ${handshakeKey}`], (b) => b],
+    [
+      '[D-SM-11] with another protocol beside',
+      426,
+      'upgrade_required',
+      handshake.with(1, 'Upgrade: websocket, h2c'),
+      (b) => b,
+    ],
     ['by HTTP/1.0', 400, 'invalid_request', handshake, (b) => b.replace('HTTP/1.1', 'HTTP/1.0')],
     [
       'with another name in Connection',
@@ -217,6 +245,17 @@ describe('the handshake of a WebSocket is refused', () => {
     const answer = await refused(handshake)
     expect([answer.status, answer.json().code]).toEqual([401, 'access_token_expired'])
     expect(answer.values('access-control-allow-origin')).toEqual([publicOrigin])
+  })
+
+  it('when the session asks too often, or its API has too many that wait', async () => {
+    await start({ options: { rateLimit: { perSession: { requests: 1, windowSeconds: 60 } } } })
+    expect((await proxy.call('GET /api/x')).status).not.toBe(429)
+    const answer = await refused(handshake)
+    expect([answer.status, answer.json().code]).toEqual([429, 'too_many_requests'])
+    await proxy.close()
+    await start({ options: { maxWaitingRequests: 0 } })
+    const overloaded = await refused(handshake)
+    expect([overloaded.status, overloaded.json().code]).toEqual([503, 'upstream_overloaded'])
   })
 
   it('[D-WS-07] when a session, or all together, have as many streams as they may', async () => {
