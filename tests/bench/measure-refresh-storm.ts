@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CookieJar } from '../support/cookie-jar.ts'
+import { until } from '../support/until.ts'
 import { AgentFleet } from '../torture/agents.ts'
 import { TortureAuthorizationServer } from '../torture/authorization-server.ts'
 import { BrowserRequests } from '../torture/browser-request.ts'
@@ -74,7 +75,9 @@ export async function measureRefreshStorm(bench: Bench, storeKind: 'sqlite' | 'r
       res.writeHead(status, { 'content-type': 'application/json' }).end(body)
     })
     const jar = new CookieJar()
-    if (!(await createLogIn(requests, async (url) => server.authorize(url))(jar, 0))) throw new Error('no login')
+    const logIn = createLogIn(requests, async (url) => server.authorize(url))
+    // An agent serves before it has read the authorization server's metadata, and says so.
+    await until('a login', () => logIn(jar, 0))
     const storm: RefreshStorm = { authorizationServerCalls: [], p99Ms: [] }
     for (let round = 0; round < rounds; round++) {
       calls = 0
