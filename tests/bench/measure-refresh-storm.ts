@@ -60,6 +60,7 @@ export async function measureRefreshStorm(bench: Bench, storeKind: 'sqlite' | 'r
       keys: { file: 'keys.json' },
       ledger: store.ledgerOf(agent),
       agent: { rate_limit: { enabled: false } },
+      audit: { sink: 'off' },
       log: { level: 'info' },
     })),
   })
