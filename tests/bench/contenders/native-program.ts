@@ -8,7 +8,7 @@ import { processTree } from '../accounting.ts'
 import { placed, type Place } from '../placement.ts'
 import type { Contender } from './contender.ts'
 
-const startDeadlineMs = 10_000
+const startDeadlineMs = 60_000
 /**
  * Starts a server program with a configuration of its own in a temporary folder, and waits until it takes connections.
  * @param args Its arguments, given the configuration file and the folder.
