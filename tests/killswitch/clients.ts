@@ -20,11 +20,13 @@ export async function openStream(port: number, cookie: string): Promise<{ readon
   let received = ''
   const isOpen = Promise.withResolvers<void>()
   socket.on('data', (bytes: Buffer) => {
-    if (received.includes('\n\n')) return
-    received += bytes.toString('latin1')
+    received = (received + bytes.toString('latin1')).slice(-1000)
     if (received.includes(': open')) isOpen.resolve()
+    // The last event, and with it the end of the answer: the connection may live on.
+    if (received.endsWith('\r\n0\r\n\r\n')) socket.end()
   })
   const closedAt = new Promise<number>((resolve) => {
+    socket.once('finish', () => resolve(performance.now()))
     socket.once('end', () => resolve(performance.now()))
     socket.once('close', () => resolve(performance.now()))
   })

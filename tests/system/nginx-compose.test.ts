@@ -68,7 +68,7 @@ describe('the services of docker-compose.yml behind their nginx, without contain
     })
   })
 
-  it('make secrets that only their owner reads, and give the proxy no key but that of access cookies', () => {
+  it('make secrets that only their owner reads, and give the proxy no keys but those of access cookies and of its audit log', () => {
     for (const file of ['client/secret', 'agent/keys.json', 'proxy/keys.json']) {
       expect([file, (statSync(join(composition.secrets, file)).mode & 0o777).toString(8)]).toEqual([file, '600'])
     }
@@ -76,7 +76,7 @@ describe('the services of docker-compose.yml behind their nginx, without contain
       keyFileSchema.parse(JSON.parse(readFileSync(join(composition.secrets, name, 'keys.json'), 'utf8'))).keys
     expect(keysOf('agent').map(({ key }) => typeof key)).toEqual(['string'])
     expect(keysOf('proxy').map(({ key, derived }) => [key, Object.keys(derived ?? {})])).toEqual([
-      [undefined, ['access-token']],
+      [undefined, ['access-token', 'audit']],
     ])
   })
 
