@@ -1,5 +1,5 @@
 /** Close codes of ours: 4401 in the likeness of HTTP's 401, 4408 of 408; the others are RFC 6455 section 7.4.1's. */
-export const closeCodes = {
+const closeCodes = {
   session_ended: 4401,
   access_token_expired: 4401,
   stream_too_long: 4408,
