@@ -59,6 +59,25 @@ describe.each([
     expect(bed.server.agent.refreshes).toBe(1)
   })
 
+  it('refresh before they repeat a call when one of them has only heard that the access token is over', async () => {
+    await prepare()
+    const [late, other] = (await openTabs(2)) as [Page, Page]
+    bed.server.agent.expireAccessToken()
+    const heldLate = bed.server.hold(LATE)
+    const heldRefresh = bed.server.hold('POST /oauth-agent/refresh')
+    const answers = [call(late, '/api/late')]
+    await heldLate.arrived(1)
+    answers.push(call(other, '/api/orders'))
+    await heldRefresh.arrived(1)
+    await late.waitForFunction(() => window.client.current?.accessTokenExpiresIn === 0)
+    heldLate.release()
+    await late.waitForResponse((response) => response.url().endsWith('/api/late'))
+    heldRefresh.release()
+    expect(await Promise.all(answers)).toEqual([200, 200])
+    expect(bed.server.receivedAt(LATE).length).toBe(2)
+    expect(bed.server.agent.refreshes).toBe(1)
+  })
+
   it('refresh once though they hear nothing of each other but the lock', async () => {
     await prepare()
     await bed.context.addInitScript(() => {

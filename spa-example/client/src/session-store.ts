@@ -34,6 +34,8 @@ export interface SessionStore {
 interface Message {
   readonly session: Session
   readonly reason: SessionChangeReason
+  /** Newer cookies came with it; other news, such as that the access token is over, is no sign of any. */
+  readonly renewed: boolean
   /** Wall clock of the sender, read only as a difference: a frozen tab may hear of it much later. */
   readonly sentAt: number
 }
@@ -45,21 +47,24 @@ export function createSessionStore(channelName: string): SessionStore {
   let renewedAt = -Infinity
   let epoch = 0
 
-  const take = (session: Session, reason: SessionChangeReason, otherTab: boolean): void => {
+  const take = (session: Session, reason: SessionChangeReason, { renewed = false, otherTab = false }): void => {
+    if (renewed) renewedAt = session.receivedAt
     current = session
     if (reason === 'login' || reason === 'logout' || reason === 'ended') epoch += 1
+    const message: Message = { session, reason, renewed, sentAt: Date.now() }
     // oxlint-disable-next-line require-post-message-target-origin -- a BroadcastChannel reaches its own origin only
-    if (!otherTab && reason !== 'loaded') channel.postMessage({ session, reason, sentAt: Date.now() } satisfies Message)
+    if (!otherTab && reason !== 'loaded') channel.postMessage(message)
     for (const listener of listeners) listener({ session, reason, otherTab })
   }
 
   channel.addEventListener('message', (event: MessageEvent<Message>) => {
-    const { session, reason, sentAt } = event.data
+    const { session, reason, renewed, sentAt } = event.data
     // Late news of a refresh must not bring back a session that has ended since.
     if (reason === 'updated' && current?.isLoggedIn !== true) return
     const receivedAt = performance.now() - Math.max(0, Date.now() - sentAt)
-    if (session.isLoggedIn) renewedAt = receivedAt
-    if (session.isLoggedIn || current?.isLoggedIn !== false) take({ ...session, receivedAt }, reason, true)
+    if (session.isLoggedIn || current?.isLoggedIn !== false) {
+      take({ ...session, receivedAt }, reason, { renewed, otherTab: true })
+    }
   })
 
   return {
@@ -74,16 +79,14 @@ export function createSessionStore(channelName: string): SessionStore {
     },
     learn(session) {
       const reason = difference(current, session)
-      if (reason === 'login') renewedAt = session.receivedAt
       if (reason === undefined) current = session
-      else take(session, reason, false)
+      else take(session, reason, { renewed: reason === 'login' })
     },
     renew(session, reason) {
-      renewedAt = session.receivedAt
-      take(session, reason, false)
+      take(session, reason, { renewed: true })
     },
     end(reason) {
-      if (current?.isLoggedIn !== false) take({ isLoggedIn: false, receivedAt: performance.now() }, reason, false)
+      if (current?.isLoggedIn !== false) take({ isLoggedIn: false, receivedAt: performance.now() }, reason, {})
     },
     subscribe(listener) {
       listeners.add(listener)
