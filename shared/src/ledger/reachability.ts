@@ -12,6 +12,8 @@ export interface Reachability {
   /** @param now The ledger's time. */
   succeeded(now: number): void
   failed(reason: string, error: unknown): void
+  /** It answers, but whether it would have done so all the time until now is not known. */
+  resumed(now: number): void
 }
 
 /** @param initially Always unless given; `Infinity` for a store whose last minutes a new process cannot know. */
@@ -31,6 +33,9 @@ export function trackReachability(kind: string, logger: Logger, initially = -Inf
       if (failures === 0) return
       logger.info({ event: 'ledger_reachable', ledger: kind, failures }, 'The ledger answers again.')
       failures = 0
+    },
+    resumed(now) {
+      if (failures === 0) since = now
     },
     failed(reason, error) {
       failures += 1

@@ -23,8 +23,13 @@ export interface SqliteLedgerOptions {
 
 /** Rules of other processes are seen within this time. */
 const pollMs = 25
-/** While the file cannot be written to. */
+/** How often it is tried whether the file can be written to. */
 const probeMs = 100
+/**
+ * A process that has not had the write lock for longer cannot know whether others could have it. Less does no harm: a
+ * lease leaves five seconds for the commit.
+ */
+const provenMs = 3000
 const sweepMs = 60_000
 const sweepRows = 500
 /** Rules that are read at once: a million of them would need a gigabyte for a moment. */
@@ -60,6 +65,7 @@ async function openSqliteStore({
   let lastSeq = 0
   let dataVersion: unknown
   let isClosed = false
+  let lockedAt = performance.now()
 
   const renewed = (made: SqliteFile, isNew: boolean): void => {
     for (const rule of rules.inForce()) insertRule(made, rule)
@@ -109,9 +115,17 @@ async function openSqliteStore({
     }
   }
 
+  /** Takes the write lock, and notices when it may have been somebody else's for long. */
+  function lock({ database }: SqliteFile): void {
+    database.exec('BEGIN IMMEDIATE')
+    const before = lockedAt
+    lockedAt = performance.now()
+    if (lockedAt - before > provenMs) reachability.resumed(clock.now())
+  }
+
   function inTransaction<T>(open: SqliteFile, work: () => T): T {
     const { database } = open
-    database.exec('BEGIN IMMEDIATE')
+    lock(open)
     try {
       catchUp(open)
       const result = work()
@@ -152,12 +166,16 @@ async function openSqliteStore({
     rules.checkStaleness()
   }
 
-  /** Finds out when the file can be written to again, for steps that only read do not tell. */
+  /** Finds out whether the file can be written to, for steps that only read do not tell, and there may be none. */
   function probe(): void {
-    if (!reachability.isFailing || isClosed) return
+    if (isClosed) return
     try {
       const open = currentFile()
-      inTransaction(open, () => open.statements.writeProbe.run(clock.now()))
+      if (reachability.isFailing) inTransaction(open, () => open.statements.writeProbe.run(clock.now()))
+      else {
+        lock(open)
+        rollback(open)
+      }
     } catch (error) {
       if (sqliteFault(error) === undefined) throw error
     }
