@@ -46,6 +46,7 @@ export class TorturedBrowser {
   readonly #others = new Set<Promise<void>>()
   #session: TorturedSession | undefined
   #snapshots: Snapshot[] = []
+  #lastWord = 'it was never asked for'
 
   constructor(deps: BrowserDeps) {
     this.#deps = deps
@@ -53,6 +54,11 @@ export class TorturedBrowser {
 
   get session(): TorturedSession | undefined {
     return this.#session
+  }
+
+  /** What the last try to refresh came to, for whoever has to find out why. */
+  get lastWord(): string {
+    return this.#lastWord
   }
 
   /** Lives until told otherwise, then until nothing is under way. */
@@ -73,7 +79,8 @@ export class TorturedBrowser {
     const session = this.#session
     if (session === undefined) return true
     const since = Date.now()
-    await this.#tab(refreshPath)
+    const reply = await this.#tab(refreshPath)
+    this.#lastWord = wordOf(reply)
     return this.#session !== session || session.aliveAt >= since
   }
 
@@ -133,12 +140,16 @@ export class TorturedBrowser {
     )
   }
 
-  async #tab(path: string, options: { readonly signal?: AbortSignal; readonly isDeaf?: boolean } = {}): Promise<void> {
+  /** @returns nothing if the jar has no cookies of the session */
+  async #tab(
+    path: string,
+    options: { readonly signal?: AbortSignal; readonly isDeaf?: boolean } = {},
+  ): Promise<Reply | undefined> {
     const { requests, random, agents, reader } = this.#deps
     const session = this.#session
     const cookie = this.#cookie(path)
     const shown = reader.read(cookie)
-    if (session === undefined || shown?.session !== session.id) return
+    if (session === undefined || shown?.session !== session.id) return undefined
     const { isDeaf = false, ...signal } = options
     const method = path === sessionPath ? 'GET' : 'POST'
     const sentAt = Date.now()
@@ -146,6 +157,7 @@ export class TorturedBrowser {
     const reply = await requests.ask({ agent, method, path, cookie, ...signal })
     if (reply.outcome === 'answer' && !isDeaf) this.#take(reply, path)
     this.#judge(session, shown, reply, { agent, sentAt, isDeaf })
+    return reply
   }
 
   /** What an answer means for the session whose cookies were shown. */
@@ -293,4 +305,10 @@ export class TorturedBrowser {
 function lossIn({ status, code, json }: Extract<Reply, { outcome: 'answer' }>): Loss['answer'] | undefined {
   if (status === 401) return code === 'session_superseded' ? 'superseded' : 'expired'
   return json['is_logged_in'] === false ? 'not_logged_in' : undefined
+}
+
+function wordOf(reply: Reply | undefined): string {
+  if (reply === undefined) return 'the jar has no cookies of it'
+  if (reply.outcome === 'none') return 'no answer'
+  return [reply.status, reply.code, JSON.stringify(reply.json)].join(' ')
 }

@@ -169,8 +169,8 @@ async function settle(
     if (Date.now() > deadline) break
     if (left.length > 0) await sleep(250)
   }
-  for (const { session } of left) {
-    if (session !== undefined) history.violate('every live session can be refreshed', 'it is stuck', session.id)
+  for (const { session, lastWord } of left) {
+    if (session !== undefined) history.violate('every live session can be refreshed', lastWord, session.id)
   }
 }
 
