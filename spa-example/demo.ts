@@ -14,6 +14,7 @@ import {
   type Clock,
   type ConfigInput,
   type KeyFile,
+  type Ledger,
   type Logger,
 } from '@token-handler/shared'
 import { startExampleApi, type ExampleApi } from './api/server.ts'
@@ -52,6 +53,8 @@ export interface DemoOptions {
   readonly clock?: Clock
   /** Keys of the cookies. Default: made at each start. */
   readonly keys?: KeyFile
+  /** Default: one in memory. */
+  readonly ledger?: Ledger
   /** Changes to the demo's configuration. */
   readonly configure?: (config: ConfigInput) => ConfigInput
   readonly accessTokenLifetimeSeconds?: number
@@ -146,7 +149,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
       keys: fixedKeys(keys, { issuer, clientId }),
       logger,
       server: topology.backendServer,
-      ledger: createMemoryLedger(clock ?? systemClock),
+      ledger: options.ledger ?? createMemoryLedger(clock ?? systemClock),
       ...(clock === undefined ? {} : { clock }),
       ...(spa !== undefined && isOneServer ? { spa } : {}),
     })
