@@ -59,6 +59,8 @@ describe('a call that asks for a stronger login (RFC 9470)', () => {
     const before = cancellations()
     await page.getByTestId('order-cancel').first().click()
     await page.getByTestId('step-up-confirm').click()
+    // The page that is left has buttons of that name too.
+    await page.waitForURL((url) => url.pathname.startsWith('/interaction/'))
     await page.getByRole('button', { name: 'Cancel' }).click()
     await page.getByTestId('callback-failure').waitFor()
     expect(await page.getByTestId('callback-code').textContent()).toBe('access_denied')

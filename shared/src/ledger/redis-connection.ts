@@ -1,5 +1,10 @@
 import { createHash } from 'node:crypto'
-import { createClient } from '@redis/client'
+import type { createClient } from '@redis/client'
+
+/** The client's library. It is large: who has no Redis does not load it. */
+export interface RedisLibrary {
+  readonly createClient: typeof createClient
+}
 
 export interface RedisEndpoint {
   readonly url: string
@@ -58,6 +63,7 @@ export interface ConnectionEvents {
  * @param isBlocking For commands that wait at the server: no pings then, which would wait behind them.
  */
 export function connectRedis(
+  library: RedisLibrary,
   endpoint: RedisEndpoint,
   { events, isBlocking = false }: { events?: ConnectionEvents; isBlocking?: boolean } = {},
 ): RedisConnection {
@@ -65,7 +71,7 @@ export function connectRedis(
   let client = start()
 
   function start(): Client {
-    const started = newClient(endpoint, isBlocking)
+    const started = newClient(library, endpoint, isBlocking)
     started.on('ready', () => {
       // One that was given up while it was connecting does not notice.
       if (started !== client || isClosed) started.destroy()
@@ -129,14 +135,14 @@ export function connectRedis(
 
 type Client = ReturnType<typeof newClient>
 
-function newClient({ url, ca }: RedisEndpoint, isBlocking: boolean) {
+function newClient(library: RedisLibrary, { url, ca }: RedisEndpoint, isBlocking: boolean) {
   const socket = {
     connectTimeout: 1000,
     // Notices a hung server while nothing is sent; each command has its own limit, for sending restarts this one.
     socketTimeout: isBlocking ? 3000 : 500,
     reconnectStrategy: (retries: number) => Math.min(50 * 2 ** retries, 1000),
   }
-  return createClient({
+  return library.createClient({
     url,
     RESP: 2,
     disableOfflineQueue: true,

@@ -59,6 +59,7 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
     rules: ruleSettings,
     ledgerTime = (serverMs) => serverMs,
   } = options
+  const library = await import('@redis/client')
   const endpoint = { url, ca: caFile === undefined ? undefined : readFileSync(caFile, 'utf8') }
   const keys = redisKeys(keyPrefix)
   const writer = keys.writer(randomBytes(12).toString('base64url'))
@@ -66,7 +67,7 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
   const inTurn = takeTurns()
 
   let lastFailure: RedisFailure | undefined
-  const connection = connectRedis(endpoint, {
+  const connection = connectRedis(library, endpoint, {
     events: {
       ready: () => feed.distrust(),
       lost(failure) {
@@ -77,8 +78,8 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
     },
   })
   // Waiting for a replica stops a connection, and only the one that wrote may wait.
-  const rulesConnection = connectRedis(endpoint)
-  const waiting = connectRedis(endpoint, { isBlocking: true })
+  const rulesConnection = connectRedis(library, endpoint)
+  const waiting = connectRedis(library, endpoint, { isBlocking: true })
   const feed = createRedisFeed({
     keys,
     writer,
