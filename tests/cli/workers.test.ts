@@ -121,10 +121,17 @@ describe('workers', () => {
 
   it('read the key file again on SIGHUP, all of them', async () => {
     const keys = folder.read('keys.json')
-    folder.write('keys.json', '{}')
-    pool.signal('SIGHUP')
-    await until('all refuse it', () => new Set(pool.events('keys_refused').map(({ worker }) => worker)).size === 3)
-    folder.write('keys.json', keys)
+    const refused = (): unknown[] => pool.events('keys_refused').map(({ worker }) => worker)
+    try {
+      folder.write('keys.json', '{}')
+      pool.signal('SIGHUP')
+      await until(
+        () => `all refuse it, not only ${refused().join()}`,
+        () => new Set(refused()).size === 3,
+      )
+    } finally {
+      folder.write('keys.json', keys)
+    }
     expect(await pool.request()).toMatchObject({ status: 200 })
   })
 
