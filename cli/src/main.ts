@@ -45,33 +45,36 @@ const usage = `token-handler: keeps OAuth tokens out of JavaScript
 
 const commands = { start, check, keys, audit, sessions, revoke, schema }
 
+const options = {
+  config: { type: 'string', default: 'token-handler.yaml' },
+  only: { type: 'string' },
+  workers: { type: 'string' },
+  out: { type: 'string' },
+  file: { type: 'string' },
+  purpose: { type: 'string' },
+  sub: { type: 'string' },
+  sid: { type: 'string' },
+  'as-sid': { type: 'string' },
+  client: { type: 'string' },
+  kid: { type: 'string' },
+  all: { type: 'boolean' },
+  issuer: { type: 'string' },
+  before: { type: 'string' },
+  reason: { type: 'string' },
+  'dry-run': { type: 'boolean' },
+  json: { type: 'boolean' },
+  from: { type: 'string' },
+  force: { type: 'boolean' },
+  head: { type: 'string', multiple: true },
+  stopped: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const
+
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: {
-      config: { type: 'string', default: 'token-handler.yaml' },
-      only: { type: 'string' },
-      workers: { type: 'string' },
-      out: { type: 'string' },
-      file: { type: 'string' },
-      purpose: { type: 'string' },
-      sub: { type: 'string' },
-      sid: { type: 'string' },
-      'as-sid': { type: 'string' },
-      client: { type: 'string' },
-      kid: { type: 'string' },
-      all: { type: 'boolean' },
-      issuer: { type: 'string' },
-      before: { type: 'string' },
-      reason: { type: 'string' },
-      'dry-run': { type: 'boolean' },
-      json: { type: 'boolean' },
-      from: { type: 'string' },
-      force: { type: 'boolean' },
-      head: { type: 'string', multiple: true },
-      stopped: { type: 'boolean' },
-      help: { type: 'boolean', short: 'h', default: false },
-    },
+    args: withValuesJoined(process.argv.slice(2)),
+    options,
   })
   const [name, ...rest] = positionals
   if (values.help || name === undefined || name === 'help') {
@@ -81,6 +84,22 @@ async function main(): Promise<void> {
   const command = Object.hasOwn(commands, name) ? commands[name as keyof typeof commands] : undefined
   if (command === undefined) throw new UsageError(`there is no command "${name}"`)
   await command({ ...values, args: rest })
+}
+
+/** `--sid -x` as `--sid=-x`, for ids may begin with a hyphen. What begins with two may be a slip, and stays an error. */
+function withValuesJoined(args: readonly string[]): string[] {
+  const joined: string[] = []
+  for (const arg of args) {
+    const last = joined.at(-1)
+    if (last !== undefined && takesValue(last) && /^-[^-]/.test(arg)) joined[joined.length - 1] = `${last}=${arg}`
+    else joined.push(arg)
+  }
+  return joined
+}
+
+function takesValue(arg: string): boolean {
+  const name = arg.replace(/^--/, '')
+  return arg !== name && Object.hasOwn(options, name) && options[name as keyof typeof options].type === 'string'
 }
 
 function isUsageError(error: unknown): error is Error {

@@ -172,10 +172,18 @@ export function generateKeyFile(now: Date): KeyFile {
 /** A new master key. */
 export function generateKey(state: 'active' | 'pending', now: Date): KeyFileEntry {
   return {
-    kid: randomBytes(6).toString('base64url'),
+    kid: newKid(),
     state,
     created: now.toISOString(),
     key: randomBytes(32).toString('base64url'),
+  }
+}
+
+/** Any 48 bits but those that would look like an option on a command line. */
+function newKid(): string {
+  for (;;) {
+    const id = randomBytes(6).toString('base64url')
+    if (!id.startsWith('-')) return id
   }
 }
 

@@ -149,4 +149,12 @@ describe('token-handler sessions', () => {
     expect(JSON.parse(stdout)).toMatchObject({ sessions: [{ sid: one.sid, kid: 'k1' }] })
     expect((await folder.run(['sessions', '--sub', 'nobody'])).stdout).toBe('There is no live session.\n')
   })
+
+  it('takes an id that begins with a hyphen, and no slip for an id', async () => {
+    const none = await folder.run(['sessions', '--sid', '-bcdefghijklmnopqrstuv'])
+    expect([none.code, none.stdout]).toEqual([0, 'There is no live session.\n'])
+    const { code, stderr } = await folder.run(['sessions', '--sid', '--jsn'])
+    expect(code).toBe(2)
+    expect(stderr).toContain("'--sid' argument is ambiguous")
+  })
 })

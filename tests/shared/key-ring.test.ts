@@ -153,6 +153,11 @@ describe('a key file', () => {
     expect(Buffer.from(keyTextOf(good), 'base64url')).toHaveLength(32)
   })
 
+  it('as generated has an id that no command line takes for an option', () => {
+    const kids = Array.from({ length: 500 }, () => kidOf(generateKeyFile(new Date())))
+    expect(kids.filter((kid) => !/^\w[\w-]{7}$/.test(kid))).toEqual([])
+  })
+
   it.each([
     ['too short', Buffer.alloc(31, 7).toString('base64url')],
     ['too long', Buffer.from(Array.from({ length: 33 }, (_, at) => at)).toString('base64url')],
