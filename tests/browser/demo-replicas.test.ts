@@ -15,7 +15,7 @@ import {
   type Ledger,
 } from '@token-handler/shared'
 import { startDemo, type Demo } from '../../spa-example/demo.ts'
-import { temporaryFile, type TemporaryFile } from '../shared/sqlite-file.ts'
+import { temporaryFile } from '../shared/sqlite-file.ts'
 import { launchBrowser } from '../support/browser.ts'
 import { parseMetrics } from '../support/metrics.ts'
 import { buildSpa } from '../support/spa-build.ts'
@@ -28,7 +28,6 @@ const feeds = ['sse', 'ws']
 /** Two replicas of the demo behind one balancer: feeds go to the second, everything else to the first. */
 describe('two replicas', () => {
   const closing: (() => unknown)[] = []
-  let file: TemporaryFile
   let browser: Browser
   let demo: Demo
   let second: RunningTokenHandler
@@ -48,7 +47,7 @@ describe('two replicas', () => {
       balancer.closeAllConnections()
     })
 
-    file = temporaryFile()
+    const file = temporaryFile()
     closing.push(() => file.removeFolder())
     const openLedger = async (): Promise<Ledger> => {
       const ledger = await openSqliteLedger({ path: file.path, clock: systemClock, logger })

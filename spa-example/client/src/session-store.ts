@@ -47,7 +47,7 @@ export function createSessionStore(channelName: string): SessionStore {
   let renewedAt = -Infinity
   let epoch = 0
 
-  const take = (session: Session, reason: SessionChangeReason, { renewed = false, otherTab = false }): void => {
+  const take = (session: Session, reason: SessionChangeReason, { renewed = false, otherTab = false } = {}): void => {
     if (renewed) renewedAt = session.receivedAt
     current = session
     if (reason === 'login' || reason === 'logout' || reason === 'ended') epoch += 1
@@ -86,7 +86,7 @@ export function createSessionStore(channelName: string): SessionStore {
       take(session, reason, { renewed: true })
     },
     end(reason) {
-      if (current?.isLoggedIn !== false) take({ isLoggedIn: false, receivedAt: performance.now() }, reason, {})
+      if (current?.isLoggedIn !== false) take({ isLoggedIn: false, receivedAt: performance.now() }, reason)
     },
     subscribe(listener) {
       listeners.add(listener)
