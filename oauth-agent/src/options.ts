@@ -80,6 +80,8 @@ export interface OAuthAgentOptions {
   readonly idTokenClaims: readonly string[]
   /** ID-token claims that route policies name: sealed into the access cookie. */
   readonly routeClaims: readonly string[]
+  /** Roles that routes ask for: those that the user has are sealed into the access cookie. None unless given. */
+  readonly routeRoles?: readonly string[] | undefined
   /** Send `detailed_error`; for development. */
   readonly detailedErrors: boolean
   readonly logout: {
@@ -99,7 +101,7 @@ export interface OAuthAgentOptions {
   readonly rateLimit?: RateLimit | undefined
   /** Temporary credentials for what is not behind the proxy. None unless given. */
   readonly capabilities?: readonly CapabilityOptions[] | undefined
-  /** Named roles that capabilities ask for. */
+  /** Named roles that capabilities and routes ask for. */
   readonly roles?: readonly RoleOptions[] | undefined
   /** Needed for capabilities of the kind `jwt`. */
   readonly capabilitySigning?: CapabilitySigningOptions | undefined

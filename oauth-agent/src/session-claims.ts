@@ -39,6 +39,8 @@ export interface RefreshCookieClaims extends SessionClaims {
   readonly auth_time?: number
   /** ID-token claims that route policies name. */
   readonly claims?: Readonly<Record<string, unknown>>
+  /** Roles of the user that routes ask for. */
+  readonly roles?: readonly string[]
   /** Where the login came from, if sessions are bound to it. */
   readonly ctx?: ContextFacts
   /** The key that sealed it, as its own header says: nothing that is sealed. */

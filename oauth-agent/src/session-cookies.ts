@@ -15,7 +15,7 @@ import {
   type ContextFacts,
   type CookieSealer,
 } from '@token-handler/shared'
-import { claimAt, claimsNeeded } from './capabilities/claims.ts'
+import { claimAt, claimsNeeded, rolesOf } from './capabilities/claims.ts'
 import { answerBytes, overBudget, setCookieFieldBytes } from './cookie-budget.ts'
 import { holdToken } from './held-token.ts'
 import type { OAuthAgentOptions } from './options.ts'
@@ -91,6 +91,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
   const { accessTokenPath, agentPath, persistent, responseBudgetBytes } = options.cookies
   const { issuer } = options.authorizationServer
   const neededClaims = claimsNeeded(options.capabilities ?? [], options.roles ?? [])
+  const routeRoles = options.roles?.filter(({ name }) => options.routeRoles?.includes(name)) ?? []
   const { tokens: tokenPlace = 'cookie' } = options
   const places = tokenPlace === 'auto' ? (['cookie', 'ledger'] as const) : [tokenPlace]
 
@@ -157,7 +158,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
   ): Generation {
     const now = epochSeconds(clock)
     const ate = Math.min(now + Math.min(expiresInSeconds, options.session.accessCookieSeconds), facts.exp)
-    const { sid, sst, sub, asid, scope, acr, auth_time, claims, ctx } = facts
+    const { sid, sst, sub, asid, scope, acr, auth_time, claims, roles, ctx } = facts
     const held = place === 'ledger' ? holdToken(sid, accessToken, ate) : undefined
     const accessClaims: AccessCookieClaims = {
       sid,
@@ -170,6 +171,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
       ...(acr === undefined ? {} : { acr }),
       ...(auth_time === undefined ? {} : { auth_time }),
       ...(claims === undefined ? {} : { claims }),
+      ...(roles === undefined ? {} : { roles }),
       ...(ctx === undefined ? {} : { ctx }),
     }
     const access = place !== undefined ? sealer.seal('access-token', accessClaims) : undefined
@@ -199,12 +201,18 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
     return sealer.seal('id-token', idClaims)
   }
 
+  /** What route policies ask of the user, beside strength and time of the authentication. */
+  function routeFacts({ claims: all }: IdToken): Pick<SessionFacts, 'claims' | 'roles'> {
+    const claims = pickClaims(all, options.routeClaims)
+    const roles = rolesOf(all, routeRoles)
+    return { ...(claims === undefined ? {} : { claims }), ...(roles.length === 0 ? {} : { roles }) }
+  }
+
   return {
     seal({ sid, startedAt, tokens, nonce, requestedScope, context }) {
       const { claims } = tokens.idToken
       const exp = epochSeconds(clock) + options.session.absoluteSeconds
       const scope = tokens.scope ?? requestedScope
-      const routeClaims = pickClaims(claims, options.routeClaims)
       const facts: SessionFacts = {
         sid,
         exp,
@@ -217,7 +225,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
         ...(typeof claims.sid === 'string' ? { asid: identityHash(issuer, claims.sid) } : {}),
         ...(typeof claims.acr === 'string' ? { acr: claims.acr } : {}),
         ...(typeof claims.auth_time === 'number' ? { auth_time: claims.auth_time } : {}),
-        ...(routeClaims === undefined ? {} : { claims: routeClaims }),
+        ...routeFacts(tokens.idToken),
         ...(context === undefined ? {} : { ctx: context }),
       }
       const id = sealId(facts, tokens.idToken)
@@ -229,16 +237,16 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
     },
 
     sealSuccessor(shown, tokens) {
-      const { k: _k, ate: _ate, atl: _atl, kid: _kid, len, claims: claimsBefore, ...facts } = shown
+      const { k: _k, ate: _ate, atl: _atl, kid: _kid, len, claims, roles, ...facts } = shown
       const { idToken, refreshToken, scope } = tokens
       // Who logged in, how and when stays as it was at the login (OpenID Connect Core section 12.2).
-      const routeClaims = idToken === undefined ? claimsBefore : pickClaims(idToken.claims, options.routeClaims)
+      const kept = { ...(claims === undefined ? {} : { claims }), ...(roles === undefined ? {} : { roles }) }
       const next: SessionFacts = {
         ...facts,
         g: shown.g + 1,
         ...(refreshToken === undefined ? {} : { rt: refreshToken }),
         ...(scope === undefined ? {} : { scope }),
-        ...(routeClaims === undefined ? {} : { claims: routeClaims }),
+        ...(idToken === undefined ? kept : routeFacts(idToken)),
       }
       const id = idToken === undefined ? undefined : sealId(next, idToken)
       const idLength = id?.length ?? len[1]

@@ -96,6 +96,8 @@ export interface RouteOptions {
   readonly scopes: readonly string[]
   /** ID-token claims and their accepted values; a claim that is a list needs one of them as a member. */
   readonly claims: Readonly<Record<string, readonly (string | number | boolean)[]>>
+  /** Roles, one of which the agent must have found with the user. None is asked for unless given. */
+  readonly roles?: readonly string[] | undefined
   /** Accepted authentication contexts; any unless given. */
   readonly acrValues: readonly string[]
   /** Longest time since the user authenticated. */

@@ -7,14 +7,20 @@ export interface PolicyRefusal {
   readonly challenge: string
 }
 
+/** No scope would help: what is missing is a role or a claim of the user. */
+const lacksIdentity: PolicyRefusal = {
+  code: 'insufficient_scope',
+  challenge: 'Bearer error="insufficient_scope"',
+}
+
 /**
- * Holds a session against what its route asks for: scopes and claims (403, RFC 6750 section 3.1), then the strength and the
+ * Holds a session against what its route asks for: scopes, roles and claims (403, RFC 6750 section 3.1), then the strength and the
  * age of the authentication (401, RFC 9470 section 3).
  * @returns `undefined` when the session suffices.
  */
 export function refuseByPolicy(
   session: AccessCookieClaims,
-  { scopes, claims, acrValues, maxAgeSeconds }: RouteOptions,
+  { scopes, roles = [], claims, acrValues, maxAgeSeconds }: RouteOptions,
   clock: Clock,
 ): PolicyRefusal | undefined {
   if (scopes.length > 0 && !hasScopes(session.scope, scopes)) {
@@ -23,11 +29,8 @@ export function refuseByPolicy(
       challenge: `Bearer error="insufficient_scope", scope="${scopes.join(' ')}"`,
     }
   }
-  for (const name in claims) {
-    if (!hasClaim(session.claims, name, claims[name] ?? [])) {
-      return { code: 'insufficient_scope', challenge: 'Bearer error="insufficient_scope"' }
-    }
-  }
+  if (roles.length > 0 && !roles.some((role) => session.roles?.includes(role))) return lacksIdentity
+  for (const name in claims) if (!hasClaim(session.claims, name, claims[name] ?? [])) return lacksIdentity
   const isStrong = acrValues.length === 0 || (session.acr !== undefined && acrValues.includes(session.acr))
   const isRecent = maxAgeSeconds === undefined || isWithin(session.auth_time, maxAgeSeconds, clock)
   if (isStrong && isRecent) return undefined

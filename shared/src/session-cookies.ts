@@ -32,6 +32,8 @@ export interface AccessCookieClaims extends SessionClaims {
   readonly auth_time?: number
   /** ID-token claims that some route's policy names. */
   readonly claims?: Readonly<Record<string, unknown>>
+  /** Roles of the user that some route asks for. */
+  readonly roles?: readonly string[]
   /** Where the login came from, if sessions are bound to it. */
   readonly ctx?: ContextFacts
 }

@@ -67,6 +67,24 @@ describe('what a route asks of a session', () => {
     )
   })
 
+  it('lets a session pass that has one of the roles', async () => {
+    expect((await call({ roles: ['admin', 'clerk'] }, { roles: ['guest', 'clerk'] })).status).toBe(200)
+  })
+
+  it.each([
+    ['others', { roles: ['guest'] }],
+    ['one that begins like it', { roles: ['clerks'] }],
+    ['none', {}],
+    ['a claim of that name alone', { claims: { roles: ['clerk'] } }],
+  ])('answers 403 where the route asks for a role and the session has %s', async (_what, claims) => {
+    expectRefused(
+      await call({ roles: ['clerk'] }, claims),
+      403,
+      'insufficient_scope',
+      'Bearer error="insufficient_scope"',
+    )
+  })
+
   it('compares claims with their type, and asks for every one', async () => {
     expect((await call({ claims: { verified: [true] } }, { claims: { verified: 'true' } })).status).toBe(403)
     await proxy.close()

@@ -54,6 +54,15 @@ describe('the configuration of capabilities', () => {
     expect(problems([{ ...put, ...change }])).toContain(`capabilities[0].${key}`)
   })
 
+  it('has no route that asks for a role which is not defined', () => {
+    const routes = [{ path: '/api/x', upstream: 'https://x.example.com', roles: ['editor'] }]
+    const roles = [{ name: 'editor', claim: 'groups', values: ['editors'] }]
+    expect(problems([], { proxy: { routes }, roles })).toEqual([])
+    expect(problems([], { proxy: { routes } })).toEqual(['proxy.routes[0].roles'])
+    const open = [{ ...routes[0], session: 'none' }]
+    expect(problems([], { proxy: { routes: open }, roles })).toEqual(['proxy.routes[0].session'])
+  })
+
   it('has no second capability of one name, and no jwt without a fitting key', () => {
     expect(problems([put, put])).toEqual(['capabilities[1].name'])
     expect(problems([token])).toEqual(['capabilities[0].kind'])

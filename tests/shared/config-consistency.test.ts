@@ -261,7 +261,7 @@ describe('a configuration is refused when', () => {
   it('a route without a session asks something of it', () => {
     for (const condition of [{ scopes: ['a'] }, { claims: { role: ['a'] } }, { acr_values: ['a'] }, { max_age: 60 }]) {
       expect(routeProblems({ session: 'none', ...condition })).toEqual([
-        'session: none contradicts scopes, claims, acr_values and max_age',
+        'session: none contradicts scopes, roles, claims, acr_values and max_age',
       ])
       expect(routeProblems(condition)).toEqual([])
     }

@@ -40,6 +40,12 @@ function madeOf(capability: CapabilityOptions): readonly string[] {
   return capability.includeClaims
 }
 
+/** Those of some roles that a user with these claims has, each once. */
+export function rolesOf(claims: Readonly<Record<string, unknown>>, roles: readonly RoleOptions[]): readonly string[] {
+  const held = roles.filter(({ claim, values }) => hasValue(claimAt(claims, claim), values))
+  return [...new Set(held.map(({ name }) => name))]
+}
+
 /** Whether a claim has, or its list holds, one of the values. Compares exactly, without conversion. */
 export function hasValue(value: unknown, accepted: readonly (string | number | boolean)[]): boolean {
   const values: unknown[] = Array.isArray(value) ? value : [value]

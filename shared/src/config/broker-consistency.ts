@@ -3,6 +3,8 @@ import type { ConfigProblem } from './load.ts'
 import { privateKeyProblem } from './private-key.ts'
 import type { Config } from './schema.ts'
 
+const unknownRole = 'names a role that roles does not define'
+
 type Report = (key: string, message: string) => void
 
 /** What is contradictory about capabilities, roles and their signing key. */
@@ -14,7 +16,7 @@ export function checkBroker(config: Config, isSecure: (url: string) => boolean):
     const at: Report = (key, message) => problems.push({ path: `capabilities[${index}].${key}`, message })
     if (seen.has(capability.name)) at('name', 'is the name of an earlier capability')
     seen.add(capability.name)
-    if (!capability.roles.every((role) => roles.has(role))) at('roles', 'names a role that roles does not define')
+    if (!capability.roles.every((role) => roles.has(role))) at('roles', unknownRole)
     if (capability.kind === 'jwt') {
       if (config.capability_signing === undefined) at('kind', 'jwt needs capability_signing')
       return
@@ -25,6 +27,10 @@ export function checkBroker(config: Config, isSecure: (url: string) => boolean):
     }
     if (capability.kind === 's3-presigned') checkPresigned(capability, at)
     else checkKey(capability.prefix.replace(/\/$/, ''), 'prefix', [], at)
+  })
+  config.proxy.routes.forEach((route, index) => {
+    if (route.roles.every((role) => roles.has(role))) return
+    problems.push({ path: `proxy.routes[${index}].roles`, message: unknownRole })
   })
   return [...problems, ...checkSigning(config)]
 }

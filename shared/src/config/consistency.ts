@@ -99,9 +99,9 @@ function checkRoutes(config: Config): ConfigProblem[] {
       at('path', 'must lie under cookies.access_token_path, or the browser sends it no access cookie')
     }
     if (pointsAtUs(route.upstream, config)) at('upstream', 'points at this server itself')
-    const conditions = [...route.scopes, ...route.acr_values, ...Object.keys(route.claims)]
+    const conditions = [...route.scopes, ...route.roles, ...route.acr_values, ...Object.keys(route.claims)]
     if (route.session === 'none' && (conditions.length > 0 || route.max_age !== undefined)) {
-      at('session', 'none contradicts scopes, claims, acr_values and max_age')
+      at('session', 'none contradicts scopes, roles, claims, acr_values and max_age')
     }
     if (route.websocket && !route.methods.includes('GET')) at('websocket', 'needs the method GET, which is not allowed')
     if (route.upstream_tls !== undefined && !route.upstream.startsWith('https:')) {

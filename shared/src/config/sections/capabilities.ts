@@ -1,17 +1,15 @@
 import { z } from 'zod'
-import { httpUrl, rateLimitFields, scopeToken, seconds } from './values.ts'
+import { httpUrl, rateLimitFields, roleName, scopeToken, seconds } from './values.ts'
 
 /** Longest life of a credential (seconds). */
 const longestTtl = 900
 
 const claimValues = z.array(z.union([z.string(), z.number(), z.boolean()])).min(1)
 
-export const roleName = z.string().regex(/^[A-Za-z0-9._:-]{1,64}$/, 'must be 1 to 64 letters, digits or . _ : -')
-
 export const roles = z
   .array(
     z.strictObject({
-      name: roleName.describe('Name that capabilities ask for; several entries of one name add up.'),
+      name: roleName.describe('Name that capabilities and routes ask for; several entries of one name add up.'),
       claim: z
         .string()
         .min(1)

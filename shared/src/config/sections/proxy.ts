@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { httpUrl, publicPath, rateLimitFields, scopeToken, seconds } from './values.ts'
+import { httpUrl, publicPath, rateLimitFields, roleName, scopeToken, seconds } from './values.ts'
 
 const method = z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
@@ -32,6 +32,7 @@ const route = z.strictObject({
     .default('required')
     .describe('none: no session, no bearer token; the guards still apply.'),
   scopes: z.array(scopeToken).default([]).describe('Scopes the session must have been granted.'),
+  roles: z.array(roleName).default([]).describe('Roles, one of which the user must have.'),
   claims: z
     .record(z.string(), z.array(z.union([z.string(), z.number(), z.boolean()])).min(1))
     .default({})

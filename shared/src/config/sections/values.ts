@@ -37,6 +37,8 @@ export const parameterName = z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/, 'must be
 
 export const scopeToken = z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'must be one scope, without spaces')
 
+export const roleName = z.string().regex(/^[A-Za-z0-9._:-]{1,64}$/, 'must be 1 to 64 letters, digits or . _ : -')
+
 export const rateLimitFields = {
   requests: z.int().min(1).max(1_000_000).describe('Requests in one window.'),
   window_seconds: seconds(60, 1, 3600).describe('Length of the window.'),
