@@ -46,7 +46,12 @@ export interface RunningPool {
   close(): Promise<void>
 }
 
-export async function startPool(folder: WorkingFolder, workers: number): Promise<RunningPool> {
+/** @param changes Sections of the configuration besides the usual ones. */
+export async function startPool(
+  folder: WorkingFolder,
+  workers: number,
+  changes: Readonly<Record<string, unknown>> = {},
+): Promise<RunningPool> {
   const server = await ScriptedAuthorizationServer.start()
   const adminKey = 'of-alice-'.repeat(5)
   const [port, adminPort] = [await freePort(), await freePort()]
@@ -63,6 +68,7 @@ export async function startPool(folder: WorkingFolder, workers: number): Promise
       client_authentication: { client_secret: 'file:secret.txt' },
       redirect_uri: `${origin}/callback`,
     },
+    ...changes,
   })
   const running = folder.start(['start', '--workers', String(workers)])
   let log = ''

@@ -1,4 +1,7 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { parseRecords } from '../shared/audit-kit.ts'
 import { until } from '../support/until.ts'
 import { workingFolder, type WorkingFolder } from './command-line.ts'
 import { parseMetrics, type Series } from '../support/metrics.ts'
@@ -173,7 +176,7 @@ describe('workers, in the end,', () => {
   let pool: RunningPool
   beforeEach(async () => {
     folder = workingFolder()
-    pool = await startPool(folder, 2)
+    pool = await startPool(folder, 2, { audit: { sink: 'files' } })
   }, slowly)
   afterEach(async () => {
     await pool.close()
@@ -193,6 +196,25 @@ describe('workers, in the end,', () => {
       for (const answer of answers) expect(await answer).toMatchObject({ status: 200 })
       expect(await stopped).toMatchObject({ code: 0, stderr: '' })
       expect(pool.pids().filter((pid) => isAlive(pid))).toEqual([])
+    },
+    slowly,
+  )
+
+  it(
+    'leave an audit log of two whole chains, one a worker, with everything that either did',
+    async () => {
+      const answered = () => new Set(pool.workersThatAnswered()).size
+      const jars = [await pool.logIn(), await pool.logIn()]
+      while (answered() < 2 || jars.length < 6) jars.push(await pool.logIn())
+      await pool.stop('SIGTERM')
+      const { code, stdout } = await folder.run(['audit', 'verify', '--stopped'])
+      expect([code, stdout]).toEqual([0, expect.stringMatching(/^2 files, 2 chains, .*\nno problem found\n$/)])
+      const records = readdirSync(join(folder.path, 'audit')).map((name) =>
+        parseRecords(folder.read(join('audit', name))),
+      )
+      const logins = records.map((chain) => chain.filter(({ event }) => event === 'login').length)
+      expect(logins.reduce((sum, count) => sum + count)).toBe(jars.length)
+      for (const chain of records) expect(chain.at(-1)?.event).toBe('log_closed')
     },
     slowly,
   )

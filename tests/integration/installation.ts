@@ -30,6 +30,7 @@ export interface RunningCommand {
   readonly url: string
   readonly adminUrl: string | undefined
   readonly ended: Promise<Ended>
+  readonly pid: number
   /** Everything that was logged so far. */
   log(): string
   kill(signal: 'SIGTERM' | 'SIGKILL' | 'SIGHUP'): void
@@ -93,6 +94,7 @@ export async function install({ upstream }: { upstream?: string } = {}): Promise
         url: `http://${address.replace('127.0.0.1', 'localhost')}`,
         adminUrl: adminAddress === undefined ? undefined : `http://${adminAddress}`,
         ended,
+        pid: process.pid ?? 0,
         log: () => log,
         kill: (signal) => void process.kill(signal),
       }

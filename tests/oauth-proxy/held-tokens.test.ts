@@ -1,48 +1,21 @@
 import { createSecretKey, randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
-import { sealUnder, type Ledger } from '@token-handler/shared'
+import { sealUnder } from '@token-handler/shared'
 import { exchange, rawRequest, type RawAnswer } from '../support/raw-client.ts'
 import type { TestSession } from '../support/session-cookies.ts'
 import { until } from '../support/until.ts'
+import { StagedTokens } from './staged-tokens.ts'
 import { publicOrigin, startProxy, type ProxyUnderTest } from './proxy-under-test.ts'
 
-type Read = Awaited<ReturnType<Ledger['readToken']>>
-
-/** A session whose access token the ledger holds. */
-interface HeldSession extends TestSession {
-  readonly ref: string
-  readonly sealed: string
-  readonly bearer: string
-}
-
 let proxy: ProxyUnderTest
-let asked: string[]
-let answer: (sid: string, reference: string) => Read | Promise<Read>
+let tokens: StagedTokens
 
 beforeEach(async () => {
-  asked = []
-  proxy = await startProxy({
-    tokens: {
-      async readToken(sid, reference) {
-        asked.push(reference)
-        return answer(sid, reference)
-      },
-    },
-  })
+  tokens = new StagedTokens()
+  proxy = await startProxy({ tokens })
 })
 afterEach(() => proxy.close())
-
-/** From the first look on, the ledger answers with this session's token. */
-function heldSession(size = 20_000): HeldSession {
-  const [key, ref] = [randomBytes(32), randomBytes(16).toString('base64url')]
-  const bearer = `canary-${'x'.repeat(size)}`
-  const sealed = sealUnder(createSecretKey(key), bearer)
-  const session = proxy.kit.session({ at: undefined, held: { ref, k: key.toString('base64url') } })
-  answer = (sid, reference) =>
-    sid === session.sid && reference === ref ? { state: 'found', sealed } : { state: 'absent' }
-  return { ...session, ref, sealed, bearer }
-}
 
 const rawCall = ({ cookie }: TestSession, line = 'GET /api/x', body = ''): string =>
   rawRequest(line, ['Host: a', `Origin: ${publicOrigin}`, 'token-handler-version: 1', `Cookie: ${cookie}`], body)
@@ -52,132 +25,120 @@ const bearers = (): string[] => proxy.upstream.requests.flatMap((request) => req
 
 describe('an access token that the ledger holds', () => {
   it('reaches the API, however large, and is asked for once', async () => {
-    const session = heldSession()
+    const session = tokens.session(proxy.kit)
     expect((await call(session)).status).toBe(200)
     expect((await call(session)).status).toBe(200)
     expect(bearers()).toEqual([`Bearer ${session.bearer}`, `Bearer ${session.bearer}`])
-    expect(asked).toEqual([session.ref])
+    expect(tokens.asked).toEqual([session.ref])
   })
 
   it('is asked for once by many who come at the same time', async () => {
-    const session = heldSession()
-    const found = answer
-    const gate = Promise.withResolvers<void>()
-    answer = async (...about) => {
-      await gate.promise
-      return found(...about)
-    }
+    const session = tokens.session(proxy.kit)
+    const release = tokens.hold()
     const calls = Promise.all(Array.from({ length: 10 }, () => call(session)))
-    await until('one asks', () => asked.length > 0)
-    gate.resolve()
+    await until('one asks', () => tokens.asked.length > 0)
+    release()
     expect((await calls).map(({ status }) => status)).toEqual(Array.from({ length: 10 }, () => 200))
-    expect(asked).toHaveLength(1)
+    expect(tokens.asked).toHaveLength(1)
   })
 
   it('takes the body of its request along', async () => {
     await exchange(
       proxy.port,
-      rawCall(heldSession(), 'POST /api/x', 'a body that waited').replace('Host: a', 'Host: a\r\nContent-Length: 18'),
+      rawCall(tokens.session(proxy.kit), 'POST /api/x', 'a body that waited').replace(
+        'Host: a',
+        'Host: a\r\nContent-Length: 18',
+      ),
     )
     expect(proxy.upstream.requests[0]?.body).toContain('a body that waited')
   })
 
   it('is never asked for where the cookie holds the token', async () => {
     expect((await call(proxy.session)).status).toBe(200)
-    expect(asked).toEqual([])
+    expect(tokens.asked).toEqual([])
   })
 
   it('is a reason to refresh when it is not there', async () => {
-    const session = heldSession()
-    answer = () => ({ state: 'absent' })
+    const session = tokens.session(proxy.kit)
+    tokens.answer = () => ({ state: 'absent' })
     const refused = await call(session)
     expect([refused.status, refused.json().code]).toEqual([401, 'access_token_expired'])
   })
 
   it('is a reason to refresh when it does not open, and is never sent', async () => {
-    const session = heldSession()
-    answer = () => ({ state: 'found', sealed: sealUnder(createSecretKey(randomBytes(32)), 'other') })
+    const session = tokens.session(proxy.kit)
+    tokens.answer = () => ({ state: 'found', sealed: sealUnder(createSecretKey(randomBytes(32)), 'other') })
     expect((await call(session)).json().code).toBe('access_token_expired')
     expect(proxy.upstream.received()).toBe('')
     expect(proxy.log.map(({ fields }) => fields['event'])).toContain('held_token_unreadable')
   })
 
   it('is unknown, not absent, while the store is away: 503 until it answers', async () => {
-    const session = heldSession()
-    const found = answer
-    answer = () => ({ state: 'unknown' })
+    const session = tokens.session(proxy.kit)
+    const found = tokens.answer
+    tokens.answer = () => ({ state: 'unknown' })
     const refused = await call(session)
     expect([refused.status, refused.json().code, refused.values('retry-after')]).toEqual([
       503,
       'store_unavailable',
       ['2'],
     ])
-    answer = found
+    tokens.answer = found
     expect((await call(session)).status).toBe(200)
   })
 
   it('serves on from memory while the store is away', async () => {
-    const session = heldSession()
+    const session = tokens.session(proxy.kit)
     await call(session)
-    answer = () => ({ state: 'unknown' })
+    tokens.answer = () => ({ state: 'unknown' })
     expect((await call(session)).status).toBe(200)
   })
 
   it('is not served from memory past a rule or its expiry', async () => {
-    const session = heldSession()
+    const session = tokens.session(proxy.kit)
     await call(session)
     const far = proxy.clock.now() + 3_600_000
     proxy.rules.add({ key: `sid:${session.sid}`, before: Infinity, reason: 'logout', expiresAt: far })
     expect((await call(session)).json().code).toBe('session_ended')
-    const second = heldSession()
+    const second = tokens.session(proxy.kit)
     await call(second)
     proxy.clock.advanceSeconds(301)
     expect((await call(second)).json().code).toBe('access_token_expired')
   })
 
   it('is not used when the session was ended while it was fetched', async () => {
-    const session = heldSession()
-    const found = answer
-    const gate = Promise.withResolvers<void>()
-    answer = async (...about) => {
-      await gate.promise
-      return found(...about)
-    }
+    const session = tokens.session(proxy.kit)
+    const release = tokens.hold()
     const waiting = call(session)
-    await until('it is asked for', () => asked.length > 0)
+    await until('it is asked for', () => tokens.asked.length > 0)
     const far = proxy.clock.now() + 3_600_000
     proxy.rules.add({ key: `sid:${session.sid}`, before: Infinity, reason: 'logout', expiresAt: far })
-    gate.resolve()
+    release()
     expect((await waiting).json().code).toBe('session_ended')
     expect(proxy.upstream.received()).toBe('')
   })
 
   it('goes nowhere when the client has gone', async () => {
-    const session = heldSession()
-    const found = answer
-    const gate = Promise.withResolvers<void>()
-    answer = async (...about) => {
-      await gate.promise
-      return found(...about)
-    }
+    const session = tokens.session(proxy.kit)
+    const release = tokens.hold()
     const socket = connect(proxy.port, '127.0.0.1')
     socket.write(rawCall(session))
-    await until('it is asked for', () => asked.length > 0)
+    await until('it is asked for', () => tokens.asked.length > 0)
     socket.destroy()
     await until('the proxy sees it', async () => (await connectionsOf(proxy)) === 0)
-    gate.resolve()
+    release()
     expect((await call(proxy.session)).status).toBe(200)
     expect(bearers()).toEqual([`Bearer ${proxy.session.accessToken}`])
   })
 
   it('is forgotten for others when memory is full', async () => {
-    const first = heldSession(3_000_000)
+    const first = tokens.session(proxy.kit, 3_000_000)
     await call(first)
-    const found = answer
-    for (let more = 0; more < 3; more++) await call(heldSession(3_000_000))
-    answer = found
+    const found = tokens.answer
+    for (let more = 0; more < 3; more++) await call(tokens.session(proxy.kit, 3_000_000))
+    tokens.answer = found
     await call(first)
-    expect(asked.filter((reference) => reference === first.ref)).toHaveLength(2)
+    expect(tokens.asked.filter((reference) => reference === first.ref)).toHaveLength(2)
   })
 
   it('cannot be had by a proxy that was given no ledger', async () => {

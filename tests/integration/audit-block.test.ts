@@ -1,0 +1,68 @@
+import { execFileSync } from 'node:child_process'
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { until } from '../support/until.ts'
+import { callAt, install, logInAt, succeed, type Installation } from './installation.ts'
+
+/** Commands are slow to start on a busy machine. */
+const patienceMs = 180_000
+
+/** Lets a running process write no file beyond a size in bytes, as a disk does that is full. */
+function limitFiles(pid: number, bytes: number | 'unlimited'): void {
+  execFileSync('prlimit', ['--pid', String(pid), `--fsize=${bytes}:unlimited`])
+}
+
+describe('an audit log that must not lose anything, on a disk that is full', () => {
+  let installation: Installation
+  beforeAll(async () => {
+    installation = await install()
+    installation.configure('token-handler.yaml', {
+      // Nothing else that writes files.
+      ledger: { type: 'memory' },
+      audit: { sink: 'files', requests: true, on_lost_sink: 'block' },
+    })
+  }, patienceMs)
+  afterAll(() => installation.close())
+
+  it(
+    'refuses everything but a logout until there is room again, and has a whole chain then',
+    async () => {
+      const running = await installation.start()
+      const [staying, leaving] = [await logInAt(running.url), await logInAt(running.url)]
+      const callsOf = async (path: string, method = 'GET') => {
+        const { status, code } = await callAt(running.url, path, staying, method)
+        return [path, status, code]
+      }
+      expect(await callsOf('/api/me')).toEqual(['/api/me', 200, undefined])
+
+      limitFiles(running.pid, 1)
+      // One that goes through is recorded afterwards, and finds the disk full.
+      await until('it blocks', async () => (await callsOf('/api/me'))[1] === 503)
+      const received = installation.api.received.length
+      const tokenRequests = installation.authorizationServer.requests.length
+      for (const [path, method] of [
+        ['/api/me', 'GET'],
+        ['/oauth-agent/refresh', 'POST'],
+        ['/oauth-agent/session', 'GET'],
+        ['/oauth-agent/login/start', 'POST'],
+      ] as const) {
+        expect(await callsOf(path, method)).toEqual([path, 503, 'audit_unavailable'])
+      }
+      expect([installation.api.received.length, installation.authorizationServer.requests.length]).toEqual([
+        received,
+        tokenRequests,
+      ])
+      expect((await callAt(running.url, '/oauth-agent/logout', leaving, 'POST')).status).toBe(200)
+      expect(running.log()).toContain('"event":"audit_failing"')
+
+      limitFiles(running.pid, 'unlimited')
+      await until('it goes on', async () => (await callsOf('/api/me'))[1] === 200)
+      running.kill('SIGTERM')
+      await running.ended
+      const { stdout } = await succeed(installation.folder.run(['audit', 'verify', '--stopped']))
+      expect(stdout).toMatch(/^1 files, 1 chains, .*\nno problem found\n$/)
+      const exported = await succeed(installation.folder.run(['audit', 'export', '--sub', 'demo']))
+      expect(exported.stdout).toContain('"event":"logout"')
+    },
+    patienceMs,
+  )
+})
