@@ -33,8 +33,13 @@ const leastRequests = 1000
 const warmUp: LoadLimits = { seconds: 2, minRequests: 150_000 }
 /** For a contender that is warm from other traffic. */
 const moreWarmUp: LoadLimits = { seconds: 1, minRequests: 30_000 }
-/** Load of a round before it is measured: connections to the upstream open again, caches fill. */
-const settleSeconds = 0.2
+/**
+ * Pieces that a contender's load of a round comes in, between those of the others: a neighbour of the machine that comes or
+ * goes within a second meets all contenders alike then.
+ */
+const slicesPerRound = 4
+/** Load of a slice before it is measured: connections to the upstream open again, caches fill. */
+const settleSeconds = 0.1
 
 /**
  * Measures all cells in interleaved rounds, in a new order each, so that what disturbs the machine disturbs all alike. All
@@ -46,7 +51,7 @@ export async function measureCells(
   cells: readonly Cell[],
   report: (line: string) => void,
 ): Promise<Map<string, CellRounds>> {
-  const { rounds, starts, seconds, isQuick } = bench.options
+  const { rounds, starts, isQuick } = bench.options
   const measured = new Map<string, CellRounds>()
   for (let start = 0; start < starts; start++) {
     const contenders = await startContenders(bench, cells)
@@ -54,12 +59,12 @@ export async function measureCells(
       if (!isQuick) await warmUpAll(bench, contenders, report)
       for (let round = firstRound(start, bench.options); round < firstRound(start + 1, bench.options); round++) {
         report(`round ${round + 1} of ${rounds}`)
-        for (const [cell, contender] of shuffled([...contenders])) {
-          const { cpu, result } = await loadCell(bench, cell, contender, { seconds, minRequests: leastRequests })
+        const sums = await measureRound(bench, contenders)
+        for (const [cell, { cpu, requests, seconds }] of sums) {
           const found = measured.get(cell.name) ?? { cpuMicroseconds: [], requestsPerSecond: [], residentMegabytes: [] }
-          found.cpuMicroseconds.push((cpu / result.requests) * 1e6)
-          found.requestsPerSecond.push(result.requests / result.seconds)
-          found.residentMegabytes.push(residentMegabytes(contender.pids()))
+          found.cpuMicroseconds.push((cpu / requests) * 1e6)
+          found.requestsPerSecond.push(requests / seconds)
+          found.residentMegabytes.push(residentMegabytes(contenders.get(cell)?.pids() ?? []))
           measured.set(cell.name, found)
         }
       }
@@ -68,6 +73,25 @@ export async function measureCells(
     }
   }
   return new Map(cells.flatMap(({ name }) => (measured.has(name) ? [[name, measured.get(name) as CellRounds]] : [])))
+}
+
+/** Load in seconds of wall clock, CPU time that the contender spent on it in seconds. */
+interface Sum extends LoadResult {
+  readonly cpu: number
+}
+
+async function measureRound(bench: Bench, contenders: ReadonlyMap<Cell, Contender>): Promise<Map<Cell, Sum>> {
+  const slices = bench.options.isQuick ? 1 : slicesPerRound
+  const limits = { seconds: bench.options.seconds / slices, minRequests: leastRequests / slices }
+  const sums = new Map<Cell, Sum>()
+  for (let slice = 0; slice < slices; slice++) {
+    for (const [cell, contender] of shuffled([...contenders])) {
+      const { cpu, requests, seconds } = await loadCell(bench, cell, contender, limits)
+      const sum = sums.get(cell) ?? { cpu: 0, requests: 0, seconds: 0 }
+      sums.set(cell, { cpu: sum.cpu + cpu, requests: sum.requests + requests, seconds: sum.seconds + seconds })
+    }
+  }
+  return sums
 }
 
 function firstRound(start: number, { rounds, starts }: BenchOptions): number {
@@ -114,7 +138,7 @@ async function loadCell(
   { traffic, connections }: Cell,
   contender: Contender,
   limits: LoadLimits,
-): Promise<{ cpu: number; result: LoadResult }> {
+): Promise<Sum> {
   const { options, load } = bench
   await load.ask({ do: 'open', port: contender.port, traffic: traffic.name, connections })
   await load.ask({ do: 'saturate', limits: { seconds: options.isQuick ? 0 : settleSeconds, minRequests: 0 } })
@@ -123,5 +147,5 @@ async function loadCell(
   const result = await load.ask<LoadResult>({ do: 'saturate', limits })
   const cpu = cpuSeconds(pids) - before
   await load.ask({ do: 'close' })
-  return { cpu, result }
+  return { cpu, ...result }
 }

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { findProgram } from './programs.ts'
 
@@ -18,10 +19,22 @@ const taskset = findProgram('taskset')
 export const isPlacing = taskset !== undefined && allowed.length > 1
 
 /** The command that runs a program in its place. */
-export function placed(place: Place, command: string, args: readonly string[]): [string, string[]] {
-  if (taskset === undefined || !isPlacing || place === 'anywhere') return [command, [...args]]
-  const cpus = place === 'contender' ? allowed.slice(-1) : allowed.slice(0, -1)
-  return [taskset, ['-c', cpus.join(','), command, ...args]]
+export function placed(where: Place, command: string, args: readonly string[]): [string, string[]] {
+  if (taskset === undefined || !isPlacing || where === 'anywhere') return [command, [...args]]
+  return [taskset, ['-c', cpusOf(where).join(','), command, ...args]]
+}
+
+/** Puts a process that runs already in its place, with all its threads. */
+export function place(where: Place, pid: number): void {
+  if (taskset === undefined || !isPlacing) return
+  execFileSync(taskset, ['--all-tasks', '--cpu-list', '--pid', cpusOf(where).join(','), String(pid)], {
+    stdio: 'ignore',
+  })
+}
+
+function cpusOf(where: Place): readonly number[] {
+  if (where === 'anywhere') return allowed
+  return where === 'contender' ? allowed.slice(-1) : allowed.slice(0, -1)
 }
 
 /** Numbers of the CPUs that this process may use, from a list such as `0-3,8`. */
