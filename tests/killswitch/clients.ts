@@ -1,7 +1,11 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { WebSocket } from 'ws'
 import { publicOrigin } from './fleet.ts'
+
+/** Close code of a WebSocket whose session is over. */
+const sessionEnded = 4401
 
 /** What a browser on the SPA's page sends. */
 export function requestOf(path: string, cookie: string): Buffer {
@@ -11,8 +15,12 @@ export function requestOf(path: string, cookie: string): Buffer {
   )
 }
 
-/** @returns Once the stream is open: when it is closed. */
-export async function openStream(port: number, cookie: string): Promise<{ readonly closedAt: Promise<number> }> {
+/** A stream that is open, and when its session's end reaches it. */
+export interface OpenStream {
+  readonly closedAt: Promise<number>
+}
+
+export async function openEventStream(port: number, cookie: string): Promise<OpenStream> {
   const socket = connect(port, '127.0.0.1')
   socket.on('error', () => socket.destroy())
   await once(socket, 'connect')
@@ -32,6 +40,28 @@ export async function openStream(port: number, cookie: string): Promise<{ readon
   })
   void closedAt.then(() => isOpen.reject(new Error(`a stream was refused: ${received.slice(0, 200)}`)))
   await isOpen.promise
+  return { closedAt }
+}
+
+export async function openWebSocket(port: number, cookie: string): Promise<OpenStream> {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/api/feed`, {
+    headers: {
+      host: 'localhost',
+      cookie,
+      origin: publicOrigin,
+      'sec-fetch-site': 'same-origin',
+      'sec-fetch-mode': 'websocket',
+    },
+    perMessageDeflate: false,
+  })
+  const closedAt = new Promise<number>((resolve, reject) => {
+    socket.on('error', reject)
+    socket.on('close', (code) => {
+      if (code === sessionEnded) resolve(performance.now())
+      else reject(new Error(`a WebSocket was closed with ${code}`))
+    })
+  })
+  await Promise.race([once(socket, 'open'), closedAt])
   return { closedAt }
 }
 

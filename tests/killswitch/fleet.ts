@@ -31,6 +31,8 @@ export interface Replica {
 
 /** Several `token-handler start --only proxy` over one ledger, and one more process on it: this one, which writes rules. */
 export interface Fleet {
+  /** Where configuration and databases are. */
+  readonly folder: string
   readonly kit: SessionKit
   readonly api: StreamingApi
   readonly writer: Ledger
@@ -70,6 +72,7 @@ export async function startFleet(store: StoreKind): Promise<Fleet> {
       proxy: {
         routes: [
           { path: '/api/events', upstream: api.origin, idle_timeout_seconds: 3600 },
+          { path: '/api/feed', upstream: api.origin, websocket: true, idle_timeout_seconds: 3600 },
           { path: '/api/orders', upstream: api.origin },
         ],
       },
@@ -79,6 +82,7 @@ export async function startFleet(store: StoreKind): Promise<Fleet> {
   let started = 0
 
   return {
+    folder: folder.path,
     kit,
     api,
     writer,
@@ -126,7 +130,7 @@ export async function startFleet(store: StoreKind): Promise<Fleet> {
 }
 
 /** Where the command says that it listens. */
-export async function portOf(child: ChildProcess): Promise<number> {
+async function portOf(child: ChildProcess): Promise<number> {
   let log = ''
   const read = (chunk: Buffer | string): void => void (log += String(chunk))
   child.stdout?.on('data', read)

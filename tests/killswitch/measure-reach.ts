@@ -1,5 +1,5 @@
 import { until } from '../support/until.ts'
-import { openStream, startProbing } from './clients.ts'
+import { openEventStream, openWebSocket, startProbing, type OpenStream } from './clients.ts'
 import type { Fleet, Replica } from './fleet.ts'
 import type { KillswitchOptions } from './options.ts'
 
@@ -31,7 +31,8 @@ export async function measureReach(
   const groups = subjects.map(() => [] as Promise<number>[])
   await openAll(replicas, streams, async (port, index) => {
     const group = index % rules
-    groups[group]?.push((await openStream(port, fleet.session(subjects[group] ?? '').cookie)).closedAt)
+    const { closedAt } = await openStream(Math.floor(index / rules), port, fleet.session(subjects[group] ?? '').cookie)
+    groups[group]?.push(closedAt)
   })
   const [streamsMs, requestsMs, acceptMs] = [[], [], []] as number[][]
   for (const [index, subject] of subjects.entries()) {
@@ -58,8 +59,8 @@ export async function measureReach(
     requestsMs?.push(Math.max(0, ...refused.map((at) => at - acceptedAt)))
   }
   const all: Promise<number>[] = []
-  await openAll(replicas, streams, async (port) => {
-    all.push((await openStream(port, fleet.session('everybody').cookie)).closedAt)
+  await openAll(replicas, streams, async (port, index) => {
+    all.push((await openStream(index, port, fleet.session('everybody').cookie)).closedAt)
   })
   const { acceptedAt } = await fleet.end('all')
   const everybodyMs = Math.max(0, ...(await Promise.all(all)).map((at) => at - acceptedAt))
@@ -72,6 +73,11 @@ export async function measureReach(
     streams: all.length,
     violations,
   }
+}
+
+/** Every other one is a WebSocket. */
+function openStream(index: number, port: number, cookie: string): Promise<OpenStream> {
+  return index % 2 === 0 ? openEventStream(port, cookie) : openWebSocket(port, cookie)
 }
 
 async function openAll(

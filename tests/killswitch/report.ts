@@ -40,10 +40,7 @@ export function percentile(values: readonly number[], percent: number): number {
 }
 
 function cpuRatio(cost: readonly Cost[]): number | undefined {
-  const [first, last] = [cost[0], cost.at(-1)]
-  return first === undefined || last === undefined
-    ? undefined
-    : last.cpuMicroseconds.median / first.cpuMicroseconds.median
+  return cost.length > 1 ? cost.at(-1)?.cpuRatio.median : undefined
 }
 
 function bytesOfRule(cost: readonly Cost[]): number | undefined {
@@ -68,12 +65,12 @@ export function jsonReport(report: Report): Readonly<Record<string, unknown>> {
     figures['partition_fail_closed_ms'] = round(report.partition.failClosedMs ?? 0)
     figures['partition_healed_ms'] = round(report.partition.healedMs ?? 0)
   }
-  for (const { held, cpuMicroseconds, residentMegabytes } of report.cost) {
+  for (const { held, cpuMicroseconds, cpuRatio: ratio, residentMegabytes } of report.cost) {
+    figures[`cpu_ratio_${held}_rules`] = Math.round(ratio.median * 1000) / 1000
     figures[`cpu_us_${held}_rules`] = round(cpuMicroseconds.median)
     figures[`rss_mb_${held}_rules`] = round(residentMegabytes)
   }
-  const [ratio, bytes] = [cpuRatio(report.cost), bytesOfRule(report.cost)]
-  if (ratio !== undefined) figures['cpu_ratio'] = Math.round(ratio * 1000) / 1000
+  const bytes = bytesOfRule(report.cost)
   if (bytes !== undefined) figures['bytes_a_rule'] = Math.round(bytes)
   return { ...figures, failures: failuresOf(report) }
 }
@@ -104,15 +101,14 @@ export function textReport(report: Report): string {
     )
   }
   if (report.cost.length > 0) lines.push('one request, CPU of a replica; its memory')
-  for (const { held, cpuMicroseconds: cpu, residentMegabytes } of report.cost) {
-    const spread = `${cpu.lowerQuartile.toFixed(1)} to ${cpu.upperQuartile.toFixed(1)}`
+  for (const { held, cpuMicroseconds: cpu, cpuRatio: ratio, residentMegabytes } of report.cost) {
+    const spread = `${ratio.lowerQuartile.toFixed(3)} to ${ratio.upperQuartile.toFixed(3)}`
     lines.push(
-      `  ${`${held} rules`.padEnd(20)} ${cpu.median.toFixed(1)} µs (${spread})  ${residentMegabytes.toFixed(0)} MB`,
+      `  ${`${held} rules`.padEnd(20)} ${cpu.median.toFixed(1)} µs, × ${ratio.median.toFixed(3)} (${spread})  ${residentMegabytes.toFixed(0)} MB`,
     )
   }
-  const [ratio, bytes] = [cpuRatio(report.cost), bytesOfRule(report.cost)]
-  if (ratio !== undefined && bytes !== undefined)
-    lines.push(`  ${ratio.toFixed(3)} times the CPU, ${bytes.toFixed(0)} bytes a rule`)
+  const bytes = bytesOfRule(report.cost)
+  if (bytes !== undefined) lines.push(`  ${bytes.toFixed(0)} bytes a rule`)
   const failures = failuresOf(report)
   lines.push(
     failures.length === 0 ? 'everything as promised' : failures.map((failure) => `FAILED: ${failure}`).join('\n'),

@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { WebSocketServer } from 'ws'
 
-/** An API whose `/api/events` never ends, and whose other answers are small. */
+/** An API whose `/api/events` never ends, whose `/api/feed` is a silent WebSocket, and whose other answers are small. */
 export interface StreamingApi {
   readonly origin: string
   close(): Promise<void>
@@ -22,6 +23,7 @@ export async function startStreamingApi(): Promise<StreamingApi> {
       res.end(order)
     }
   })
+  const sockets = new WebSocketServer({ server, path: '/api/feed', perMessageDeflate: false })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return {
@@ -29,6 +31,7 @@ export async function startStreamingApi(): Promise<StreamingApi> {
     async close() {
       const closed = once(server, 'close')
       server.close()
+      for (const socket of sockets.clients) socket.terminate()
       server.closeAllConnections()
       await closed
     },
