@@ -133,8 +133,13 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
   /**
    * A configuration of the library for one call, so that this call's answers can be read before and beside it. What must
    * not be left to metadata is overwritten in it.
+   * @param mayLeave Asked right before the call is sent.
    */
-  async function prepare(call: ServerCall, transcript: Transcript): Promise<oidc.Configuration> {
+  async function prepare(
+    call: ServerCall,
+    transcript: Transcript,
+    mayLeave?: () => boolean,
+  ): Promise<oidc.Configuration> {
     const server = await metadata()
     const configuration = new oidc.Configuration(
       {
@@ -157,7 +162,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
     configuration.timeout = 0
     const fetch = recordedFetch({
       send: (url, init) =>
-        withinRunningTime(options.timeoutSeconds, (signal) => measuredFetch(call, url, { ...init, signal })),
+        withinRunningTime(options.timeoutSeconds, (signal) => measuredFetch(call, url, { ...init, signal, mayLeave })),
       transcript,
       redirectUri: options.redirectUri,
       jwksUri: server.jwks_uri,
@@ -274,7 +279,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
       const transcript: Transcript = {}
       let configuration: oidc.Configuration
       try {
-        configuration = await prepare('refresh', transcript)
+        configuration = await prepare('refresh', transcript, session.mayLeave)
       } catch (error) {
         logger.warn({ event: 'refresh_not_sent', error: describeError(error) }, 'The authorization server is away.')
         return { outcome: 'not_processed', retryAfterSeconds: undefined }

@@ -1,3 +1,5 @@
+import { Agent, DecoratorHandler, EnvHttpProxyAgent, fetch, type Dispatcher } from 'undici'
+
 /** What a server answered, read to its end within limits. */
 export interface BoundedAnswer {
   readonly status: number
@@ -24,8 +26,19 @@ export class UnansweredError extends Error {
 /** Larger than any token answer, metadata or key set in use, and small enough to be read a thousand times at once. */
 const maxBytes = 512 * 1024
 
+/** A call, which may have a condition that counts at the last moment. */
+export interface BoundedRequest extends RequestInit {
+  /**
+   * Asked when there is a connection, right before the first byte leaves. A process may have been stopped for any time
+   * since the call was made, and found its connection open when it went on.
+   */
+  readonly mayLeave?: (() => boolean) | undefined
+}
+
+const tooLate = 'ERR_TOO_LATE_TO_SEND'
 /** Failures before the first byte of a request: no address, no route, no listener, no trusted certificate. */
 const unsentCodes = new Set([
+  tooLate,
   'ECONNREFUSED',
   'ENOTFOUND',
   'EAI_AGAIN',
@@ -47,10 +60,14 @@ const unsentCodes = new Set([
  * says. Time is limited by the caller's signal, which covers the body too.
  * @throws UnansweredError
  */
-export async function boundedFetch(url: string, init: RequestInit): Promise<BoundedAnswer> {
-  let response: Response
+export async function boundedFetch(url: string, { mayLeave, ...init }: BoundedRequest): Promise<BoundedAnswer> {
+  let response: Awaited<ReturnType<typeof fetch>>
   try {
-    response = await fetch(url, { ...init, redirect: 'manual' })
+    response = await fetch(url, {
+      ...(init as Parameters<typeof fetch>[1]),
+      redirect: 'manual',
+      dispatcher: mayLeave === undefined ? connections : leavingIf(mayLeave),
+    })
   } catch (cause) {
     throw new UnansweredError('the call failed', { isUnsent: isUnsent(cause), cause })
   }
@@ -64,14 +81,38 @@ export async function boundedFetch(url: string, init: RequestInit): Promise<Boun
   }
 }
 
-async function readText({ body }: Response): Promise<string> {
+// As Node's own fetch does.
+const connections = process.env['NODE_USE_ENV_PROXY'] === '1' ? new EnvHttpProxyAgent() : new Agent()
+
+function leavingIf(mayLeave: () => boolean): Dispatcher {
+  return connections.compose((dispatch) => (options, handler) => dispatch(options, new Departure(handler, mayLeave)))
+}
+
+/** undici starts a request and writes it in one go. */
+class Departure extends DecoratorHandler {
+  readonly #mayLeave: () => boolean
+
+  constructor(handler: Dispatcher.DispatchHandler, mayLeave: () => boolean) {
+    super(handler)
+    this.#mayLeave = mayLeave
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
+    // Its types leave out what it has.
+    const decorated: Dispatcher.DispatchHandler = DecoratorHandler.prototype
+    if (this.#mayLeave()) decorated.onRequestStart?.call(this, controller, context)
+    else controller.abort(Object.assign(new Error('it is too late to send it'), { code: tooLate }))
+  }
+}
+
+async function readText({ body }: Awaited<ReturnType<typeof fetch>>): Promise<string> {
   if (body === null) return ''
   const decoder = new TextDecoder()
   let text = ''
   let size = 0
   try {
     // Leaving the loop early cancels the stream, and with it the connection.
-    for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) {
+    for await (const chunk of body as AsyncIterable<Uint8Array>) {
       size += chunk.byteLength
       if (size > maxBytes) throw new RangeError(`the answer is larger than ${maxBytes} bytes`)
       text += decoder.decode(chunk, { stream: true })

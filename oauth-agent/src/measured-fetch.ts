@@ -1,10 +1,10 @@
 import { Counter, exposeGauge, Histogram, type Clock, type Registry } from '@token-handler/shared'
-import { boundedFetch, UnansweredError, type BoundedAnswer } from './bounded-fetch.ts'
+import { boundedFetch, UnansweredError, type BoundedAnswer, type BoundedRequest } from './bounded-fetch.ts'
 
 /** What the authorization server is called for. */
 export type ServerCall = 'discovery' | 'keys' | 'push' | 'code' | 'refresh' | 'revocation'
 
-export type MeasuredFetch = (call: ServerCall, url: string, init: RequestInit) => Promise<BoundedAnswer>
+export type MeasuredFetch = (call: ServerCall, url: string, init: BoundedRequest) => Promise<BoundedAnswer>
 
 const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 

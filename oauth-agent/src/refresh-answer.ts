@@ -10,6 +10,8 @@ export interface RefreshedSession {
   /** Whether a nonce is the login's; a refreshed ID token need not carry one. */
   readonly isNonce: (nonce: unknown) => boolean
   readonly parameters: URLSearchParams
+  /** Whether the refresh token may still be sent; asked at the last moment. */
+  readonly mayLeave: () => boolean
 }
 
 /** What became of a refresh request; rows 4 to 8 of docs/sessions.md. */

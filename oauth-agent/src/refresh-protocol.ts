@@ -134,7 +134,8 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     const held = await ledger.holds(sid, lease)
     if (held.state === 'unknown') return conclude(shown, held)
     if (held.state === 'lost') return 'again'
-    if (clock.monotonic() - grantedAt >= freshLeaseMs) {
+    const isFresh = (): boolean => clock.monotonic() - grantedAt < freshLeaseMs
+    if (!isFresh()) {
       await ledger.release(sid, lease)
       return 'again'
     }
@@ -146,6 +147,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       subject: shown.sub,
       isNonce: (nonce) => nonce === undefined || (typeof nonce === 'string' && nonceHash(nonce) === shown.nh),
       parameters,
+      mayLeave: isFresh,
     })
     switch (answer.outcome) {
       case 'granted':
