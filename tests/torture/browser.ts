@@ -204,11 +204,12 @@ export class TorturedBrowser {
     this.#snapshots = [...this.#snapshots, this.#snapshot(shown)].slice(-keptSnapshots)
   }
 
-  /** The jar as a crash left it on the disk: one or two generations ago. */
+  /** The jar as a crash left it on the disk: one or two generations ago, as it was {@link rollBackMs} ago at the most. */
   #rollBack(random: Random): void {
     const { jar } = this.#deps
-    const [older, newest] = [this.#snapshots.slice(0, -1), this.#snapshots.at(-1)]
-    if (older.length === 0 || newest === undefined || Date.now() - newest.at > rollBackMs) return
+    const then = Date.now() - rollBackMs
+    const older = this.#snapshots.filter((_, index) => (this.#snapshots[index + 1]?.at ?? 0) >= then)
+    if (older.length === 0) return
     const snapshot = random.pick(older)
     jar.restore(snapshot.cookies)
     this.#snapshots = this.#snapshots.filter(({ generation }) => generation <= snapshot.generation)

@@ -117,6 +117,19 @@ describe('the oracle', () => {
     expect(story.end()).toMatchObject({ broken: [], findings: { losses: { [kind]: 1 }, windows: 1 } })
   })
 
+  it('knows that a commit may come between the decision to send again and the arrival', () => {
+    const story = new Story()
+    lostInWindow(story, () => story.broke('paused', 0))
+    const commits = story.history.events.map((doubt) => ({
+      ...doubt,
+      at: doubt.at + 1,
+      event: 'session_refreshed',
+      agent: 0,
+    }))
+    story.history.events.push(...commits)
+    expect(story.end()).toMatchObject({ broken: [], findings: { losses: { paused: 1 } } })
+  })
+
   it('explains a loss whose answer was cut, and one whose holder alone had no store', () => {
     const cut = new Story()
     cut.received(0, 'granted', { isLost: true })

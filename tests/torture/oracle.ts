@@ -106,10 +106,12 @@ export function examine({ history, rotation, leaseMs, reconnectMs, isAlive }: Or
     const depth = history.tokens.get(refused.token)?.depth
     const granted = receptions.find(({ token, outcome }) => token === refused.token && outcome === 'granted')
     if (granted === undefined) return wrong(`the refresh token of generation ${depth} was never used`)
-    const window = windowOf(granted, refused.at)
+    const doubts = events.get(key('refresh_in_doubt', session.id, depth)) ?? []
+    // Who sends again goes by what the ledger said a moment before; a commit between the two comes too late.
+    const sentAgain = doubts.findLast(({ agent, at }) => agent === refused.agent && at <= refused.at)
+    const window = windowOf(granted, sentAgain?.at ?? refused.at)
     if (window === undefined) return wrong(`nothing kept agent ${granted.agent} from committing generation ${depth}`)
     if (window === 'committed') return wrong(`generation ${depth} was committed, and sent again`)
-    const doubts = events.get(key('refresh_in_doubt', session.id, depth)) ?? []
     if (!doubts.some(({ at }) => at <= loss.at)) return wrong('not reported as refresh_in_doubt')
     losses[window] += 1
   }
