@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import type { Page } from 'playwright-core'
 import { until } from '../support/until.ts'
 import { sibling, stranger, useCrossOriginDemo } from './cross-origin-bed.ts'
+import { refusedEverywhere, tryToHijack } from './hijack.ts'
 import { logOut } from './support.ts'
 
 const bed = useCrossOriginDemo()
@@ -59,34 +60,7 @@ describe.each([
     const before = bed.demo.api.received.length
     const handshakes = bed.handshakes.length
     const requests = bed.demo.wire.requests.length
-    const { backendUrl } = bed.demo
-    for (const protocols of [[], ['feed.v1']]) {
-      const outcome = await thief.evaluate(
-        ([url, offered]) =>
-          new Promise((resolve) => {
-            const socket = new WebSocket(url, offered)
-            socket.addEventListener('open', () => resolve('open'))
-            socket.addEventListener('message', () => resolve('message'))
-            socket.addEventListener('close', ({ code }) => resolve(code))
-          }),
-        [`${backendUrl.replace('https:', 'wss:')}/api/feed`, protocols] as const,
-      )
-      expect(outcome).toBe(1006)
-    }
-    for (const withCredentials of [true, false]) {
-      const outcome = await thief.evaluate(
-        ([url, credentials]) =>
-          new Promise((resolve) => {
-            const source = new EventSource(url, { withCredentials: credentials })
-            source.addEventListener('open', () => resolve('open'))
-            source.addEventListener('error', () =>
-              resolve(source.readyState === EventSource.CLOSED ? 'refused' : 'again'),
-            )
-          }),
-        [`${backendUrl}/api/events`, withCredentials] as const,
-      )
-      expect(outcome).toBe('refused')
-    }
+    expect(await tryToHijack(thief, bed.demo.backendUrl)).toEqual(refusedEverywhere)
     // They did arrive, from where they came, and with the session where the browser sends it along.
     const stolen = bed.handshakes.slice(handshakes)
     expect(stolen.map(({ origin }) => origin)).toEqual([bed.foreign.origin(name), bed.foreign.origin(name)])
