@@ -244,6 +244,18 @@ describe('the oracle', () => {
     alive.loggedOut()
     expect(alive.end()).toMatchObject({ findings: { checkedLogouts: 1 } })
     expect(alive.history.violations[0]?.promise).toBe('no refresh token works after a logout')
+    const settled = new Story()
+    settled.isAlive = true
+    settled.received(0, 'granted')
+    settled.logged('session_refreshed', 0)
+    settled.broke('killed', 0)
+    settled.loggedOut(1)
+    expect(settled.end()).toMatchObject({ findings: { checkedLogouts: 1 } })
+    const open = new Story()
+    open.isAlive = true
+    open.received(0, 'granted', { isLost: true })
+    open.loggedOut(1)
+    expect(open.end()).toMatchObject({ broken: [], findings: { checkedLogouts: 0 } })
     const killed = new Story()
     killed.isAlive = true
     killed.loggedOut()

@@ -184,11 +184,12 @@ export function examine({ history, rotation, leaseMs, reconnectMs, isAlive }: Or
       const { askedAt, answeredAt, agent = 0 } = logout
       const isBroken = (of: number, from: number): boolean =>
         outageOf(of, from, from + cleanUpMs, ['killed', 'paused']) !== undefined
+      // What was committed before is what the logout revokes; other successes their holders have to see to.
+      const open = receptions.filter((one) => one.outcome === 'granted' && windowOf(one, askedAt) !== 'committed')
       const isExcused =
-        receptions.some((one) => one.outcome === 'granted' && one.isLost) ||
+        open.some((one) => one.isLost || isBroken(one.agent, one.at)) ||
         isBroken(agent, askedAt) ||
-        outageOf(agent, askedAt - reconnectMs, answeredAt, away) !== undefined ||
-        receptions.some((one) => one.at > askedAt - cleanUpMs && isBroken(one.agent, one.at))
+        outageOf(agent, askedAt - reconnectMs, answeredAt, away) !== undefined
       if (isExcused) continue
       checkedLogouts += 1
       const last = receptions.at(-1)?.token
