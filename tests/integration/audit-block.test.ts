@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { until } from '../support/until.ts'
 import { callAt, install, logInAt, succeed, type Installation } from './installation.ts'
@@ -6,9 +7,12 @@ import { callAt, install, logInAt, succeed, type Installation } from './installa
 /** Commands are slow to start on a busy machine. */
 const patienceMs = 180_000
 
-/** Lets a running process write no file beyond a size in bytes, as a disk does that is full. */
-function limitFiles(pid: number, bytes: number | 'unlimited'): void {
-  execFileSync('prlimit', ['--pid', String(pid), `--fsize=${bytes}:unlimited`])
+/** Lets a running process write no file any more, as a disk does that is full. @returns what gives it room again. */
+function fillDiskOf(pid: number): () => void {
+  const limit = (bytes: string) => execFileSync('prlimit', ['--pid', String(pid), `--fsize=${bytes}:`])
+  const [, before = ''] = /^Max file size +(\S+)/m.exec(readFileSync(`/proc/${pid}/limits`, 'utf8')) ?? []
+  limit('1')
+  return () => limit(before)
 }
 
 describe('an audit log that must not lose anything, on a disk that is full', () => {
@@ -34,7 +38,7 @@ describe('an audit log that must not lose anything, on a disk that is full', () 
       }
       expect(await callsOf('/api/me')).toEqual(['/api/me', 200, undefined])
 
-      limitFiles(running.pid, 1)
+      const makeRoom = fillDiskOf(running.pid)
       // One that goes through is recorded afterwards, and finds the disk full.
       await until('it blocks', async () => (await callsOf('/api/me'))[1] === 503)
       const received = installation.api.received.length
@@ -54,7 +58,7 @@ describe('an audit log that must not lose anything, on a disk that is full', () 
       expect((await callAt(running.url, '/oauth-agent/logout', leaving, 'POST')).status).toBe(200)
       expect(running.log()).toContain('"event":"audit_failing"')
 
-      limitFiles(running.pid, 'unlimited')
+      makeRoom()
       await until('it goes on', async () => (await callsOf('/api/me'))[1] === 200)
       running.kill('SIGTERM')
       await running.ended
