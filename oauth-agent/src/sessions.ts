@@ -187,7 +187,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
       return end.state === 'ended'
     }
     // Until it is written, other replicas take copies of the cookies.
-    if (!(await attempt())) background.persist('end of a session', attempt, { longestPauseMs: 2_000 })
+    if (!(await attempt())) background.persist('end of a session', attempt, { longestPauseMs: 500 })
   }
 
   const end: Sessions['end'] = (sid, reason, withRule, subject) => endInLedger({ sid, reason, withRule }, subject)

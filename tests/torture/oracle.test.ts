@@ -224,6 +224,20 @@ describe('the oracle', () => {
     expect(unwritten.end().broken).toHaveLength(1)
   })
 
+  it('gives a logout the time that it takes to be written down after the last of several outages', () => {
+    const story = new Story()
+    story.broke('store', 0)
+    story.broke('paused', 0)
+    story.loggedOut(0)
+    const { askedAt = 0, answeredAt = 0 } = story.session.logout ?? {}
+    story.history.outages.forEach((outage, index) => (outage.to = [askedAt, answeredAt][index]))
+    const revival = { session: 'session', agent: 1, what: 'is_logged_in' } as const
+    story.history.revivals.push({ ...revival, sentAt: answeredAt + 2000, at: answeredAt + 2010 })
+    expect(story.end().broken).toEqual([])
+    story.history.revivals.push({ ...revival, sentAt: answeredAt + 2600, at: answeredAt + 2610 })
+    expect(story.end().broken).toEqual(['nothing comes back after a logout: is_logged_in from agent 1'])
+  })
+
   it('takes deleted cookies of a session that is alive for a broken promise', () => {
     const story = new Story()
     story.history.deletions.push({ at: story.tick(), session: 'session' })

@@ -32,9 +32,9 @@ export interface Findings {
 export type Window = 'cut' | 'killed' | 'paused' | 'cut off from the store'
 
 /** The longest pause between two attempts to write down the end of a session, and the attempt. */
-const retryMs = 4_000
+const retryMs = 2_500
 /** Within this a logout has its refresh token revoked, and a refresh under way has learnt that the session is over. */
-const cleanUpMs = 12_000
+const cleanUpMs = 6_000
 /** When an agent may find no store: to one that was stopped, its time limits have passed when it goes on. */
 const away: readonly Outage['kind'][] = ['store', 'paused']
 /** Generations that are kept for browsers that missed them. */
@@ -51,8 +51,8 @@ export function examine({ history, rotation, leaseMs, reconnectMs, isAlive }: Or
   const losses: Record<Window, number> = { cut: 0, killed: 0, paused: 0, 'cut off from the store': 0 }
   let overtaken = 0
 
-  function outageOf(agent: number, from: number, to: number, kinds: readonly Outage['kind'][]): Outage | undefined {
-    return history.outages.find(
+  function outagesOf(agent: number, from: number, to: number, kinds: readonly Outage['kind'][]): readonly Outage[] {
+    return history.outages.filter(
       (outage) =>
         kinds.includes(outage.kind) &&
         (outage.agent === undefined || outage.agent === agent) &&
@@ -60,6 +60,8 @@ export function examine({ history, rotation, leaseMs, reconnectMs, isAlive }: Or
         (outage.to ?? Infinity) >= from,
     )
   }
+
+  const outageOf = (...about: Parameters<typeof outagesOf>): Outage | undefined => outagesOf(...about)[0]
 
   /** What kept a success from being committed until `until`, if anything did. */
   function windowOf(reception: Reception, until: number): Window | 'committed' | undefined {
@@ -142,9 +144,9 @@ export function examine({ history, rotation, leaseMs, reconnectMs, isAlive }: Or
   /** From when on the end of a session is known to all, or `undefined` if nobody wrote it down. */
   function endedForAll({ askedAt, answeredAt, agent = 0 }: Logout): number | undefined {
     if (answeredAt === undefined) return undefined
-    const outage = outageOf(agent, askedAt - reconnectMs, answeredAt, away)
-    if (outage === undefined) return answeredAt
-    const writtenAt = (outage.to ?? answeredAt) + retryMs
+    const outages = outagesOf(agent, askedAt - reconnectMs, answeredAt, away)
+    if (outages.length === 0) return answeredAt
+    const writtenAt = Math.max(answeredAt, ...outages.map(({ to }) => (to ?? answeredAt) + reconnectMs)) + retryMs
     return outageOf(agent, askedAt, writtenAt, ['killed']) === undefined ? writtenAt : undefined
   }
 
