@@ -1,4 +1,11 @@
-import { Agent, DecoratorHandler, EnvHttpProxyAgent, fetch, type Dispatcher } from 'undici'
+import {
+  Agent,
+  DecoratorHandler,
+  EnvHttpProxyAgent,
+  fetch,
+  type Dispatcher,
+  type RequestInit as UndiciRequestInit,
+} from 'undici'
 
 /** What a server answered, read to its end within limits. */
 export interface BoundedAnswer {
@@ -27,7 +34,7 @@ export class UnansweredError extends Error {
 const maxBytes = 512 * 1024
 
 /** A call, which may have a condition that counts at the last moment. */
-export interface BoundedRequest extends RequestInit {
+export interface BoundedRequest extends Pick<RequestInit, 'method' | 'headers' | 'body' | 'signal'> {
   /**
    * Asked when there is a connection, right before the first byte leaves. A process may have been stopped for any time
    * since the call was made, and found its connection open when it went on.
@@ -64,7 +71,7 @@ export async function boundedFetch(url: string, { mayLeave, ...init }: BoundedRe
   let response: Awaited<ReturnType<typeof fetch>>
   try {
     response = await fetch(url, {
-      ...(init as Parameters<typeof fetch>[1]),
+      ...(init as Pick<UndiciRequestInit, keyof typeof init>),
       redirect: 'manual',
       dispatcher: mayLeave === undefined ? connections : leavingIf(mayLeave),
     })

@@ -31,3 +31,25 @@ describe('a success that could not be committed', () => {
     expect(scripted.server.count('token', 'refresh_token')).toBe(1)
   })
 })
+
+describe('a logout that could not be written', () => {
+  it('is tried again so often that other replicas do not take copies of the cookies for long', async () => {
+    const clock = fakeClock()
+    const inner = createMemoryLedger(clock)
+    const ledger = faultyLedger(inner)
+    scripted = await startScripted({ clock, ledger: ledger.ledger })
+    const attempts: number[] = []
+    ledger.replaced.end = async (session) => {
+      attempts.push(performance.now())
+      return attempts.length < 8 ? { state: 'unknown' } : inner.end(session)
+    }
+    const browser = await scripted.loggedIn()
+    const copy = browser.jar.snapshot()
+    expect((await browser.post('logout')).status).toBe(200)
+    await until('it is written', () => attempts.length === 8)
+    // Six pauses of half a second; growing to two seconds, they would be nearly ten.
+    expect((attempts.at(-1) ?? Infinity) - (attempts[0] ?? 0)).toBeLessThan(7000)
+    browser.jar.restore(copy)
+    expect((await browser.get('session')).json).toEqual({ is_logged_in: false })
+  }, 20_000)
+})
