@@ -1,4 +1,3 @@
-import { unwatchFile, watchFile } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import {
   buildKeyRing,
@@ -12,6 +11,7 @@ import {
   type Logger,
   type Purpose,
 } from '@token-handler/shared'
+import { watchedFiles } from './watched-files.ts'
 
 /** What came of reading the key file again. */
 export interface KeyReload {
@@ -50,7 +50,7 @@ export function neededPurposes(
   return needed.filter((purpose) => purpose !== 'audit' || needsAudit)
 }
 
-/** How often the file's modification time is looked at; polling also sees mounted secrets change, which events miss. */
+/** How often the file is looked at. */
 const watchIntervalMs = 2_000
 
 /**
@@ -63,6 +63,7 @@ export function watchKeyFile(
   logger: Logger,
   needed: readonly Purpose[] = [],
 ): KeyRingSource {
+  const watched = watchedFiles([file], watchIntervalMs)
   const load = () => buildKeyRing(loadKeyFile(file, needed), context)
   let ring = load()
   const listeners = new Set<(reload: KeyReload) => void>()
@@ -83,12 +84,12 @@ export function watchKeyFile(
       return false
     }
   }
-  watchFile(file, { interval: watchIntervalMs, persistent: false }, reload)
+  watched.watch(reload)
   return {
     current: () => ring,
     reload,
     onReload: (listener) => void listeners.add(listener),
-    close: () => unwatchFile(file, reload),
+    close: () => watched.close(),
   }
 }
 

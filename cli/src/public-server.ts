@@ -1,10 +1,11 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { readFileSync, unwatchFile, watchFile } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { createServer as createTlsServer, type ServerOptions } from 'node:https'
 import { dirname, resolve } from 'node:path'
 import { createSecureContext } from 'node:tls'
 import { ConfigError, describeError, type Config, type Logger } from '@token-handler/shared'
+import { watchedFiles } from './watched-files.ts'
 
 type TlsConfig = NonNullable<NonNullable<Config['admin']>['tls']>
 type ForwardAuthListen = NonNullable<Config['forward_auth']>['listen']
@@ -21,7 +22,7 @@ interface TlsContext {
   readonly ca?: Buffer
 }
 
-/** Certificates are renewed by replacing the files; polling also sees mounted secrets change, which events miss. */
+/** Certificates are renewed by replacing the files. */
 const watchIntervalMs = 500
 
 export interface ListenerOptions {
@@ -44,6 +45,12 @@ export function createPublicServer(
 ): Server {
   const tls: TlsConfig | undefined = listener.tls
   if (tls === undefined) return createServer(options)
+  const files = watchedFiles(
+    [tls.certificate_file, tls.private_key_file, tls.client_ca_file]
+      .filter((file) => file !== undefined)
+      .map((file) => resolve(dirname(configFile), file)),
+    watchIntervalMs,
+  )
   const clients = tls.client_ca_file === undefined ? {} : { requestCert: true, rejectUnauthorized: false }
   const server = createTlsServer({ ...options, ...clients, ...readTlsContext(tls, configFile, section) })
   const reload = (): void => {
@@ -58,13 +65,8 @@ export function createPublicServer(
       )
     }
   }
-  const files = [tls.certificate_file, tls.private_key_file, tls.client_ca_file]
-    .filter((file) => file !== undefined)
-    .map((file) => resolve(dirname(configFile), file))
-  for (const file of files) watchFile(file, { interval: watchIntervalMs, persistent: false }, reload)
-  server.on('close', () => {
-    for (const file of files) unwatchFile(file, reload)
-  })
+  files.watch(reload)
+  server.on('close', () => files.close())
   return server
 }
 
