@@ -14,7 +14,7 @@ export interface WatchedFiles {
  * @param intervalMs How often they are looked at.
  */
 export function watchedFiles(paths: readonly string[], intervalMs: number): WatchedFiles {
-  const known = paths.map((path) => versionOf(statSync(path, { bigint: true, throwIfNoEntry: false })))
+  let known = paths.map((path) => versionOf(statSync(path, { bigint: true, throwIfNoEntry: false })))
   let timer: NodeJS.Timeout | undefined
   let isLooking = false
 
@@ -23,7 +23,7 @@ export function watchedFiles(paths: readonly string[], intervalMs: number): Watc
       paths.map((path) => stat(path, { bigint: true }).then(versionOf, () => versionOf(undefined))),
     )
     if (found.every((version, index) => version === known[index])) return
-    known.splice(0, known.length, ...found)
+    known = found
     if (timer !== undefined) changed()
   }
 

@@ -237,16 +237,15 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
     },
 
     sealSuccessor(shown, tokens) {
-      const { k: _k, ate: _ate, atl: _atl, kid: _kid, len, claims, roles, ...facts } = shown
+      const { k: _k, ate: _ate, atl: _atl, kid: _kid, len, ...facts } = shown
+      const { claims: _claims, roles: _roles, ...unchanged } = facts
       const { idToken, refreshToken, scope } = tokens
       // Who logged in, how and when stays as it was at the login (OpenID Connect Core section 12.2).
-      const kept = { ...(claims === undefined ? {} : { claims }), ...(roles === undefined ? {} : { roles }) }
       const next: SessionFacts = {
-        ...facts,
+        ...(idToken === undefined ? facts : { ...unchanged, ...routeFacts(idToken) }),
         g: shown.g + 1,
         ...(refreshToken === undefined ? {} : { rt: refreshToken }),
         ...(scope === undefined ? {} : { scope }),
-        ...(idToken === undefined ? kept : routeFacts(idToken)),
       }
       const id = idToken === undefined ? undefined : sealId(next, idToken)
       const idLength = id?.length ?? len[1]
