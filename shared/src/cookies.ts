@@ -77,15 +77,14 @@ export function readSids(cookieHeader: string | undefined, names: CookieNames): 
 export function cookieValues(cookieHeader: string | undefined, name: string): string[] {
   const values: string[] = []
   if (cookieHeader === undefined) return values
-  const wanted = `${name}=`
-  for (let at = cookieHeader.indexOf(wanted); at !== -1; at = cookieHeader.indexOf(wanted, at + 1)) {
+  for (let start = 0, end = 0; end !== -1 && values.length < maxValuesPerName; start = end + 1) {
+    end = cookieHeader.indexOf(';', start)
     // Browsers send `; ` between cookies: a name after anything else, a tab too, was not set under that name.
-    let before = at - 1
-    while (before >= 0 && cookieHeader.charCodeAt(before) === 0x20) before--
-    if (before >= 0 && cookieHeader[before] !== ';') continue
-    const end = cookieHeader.indexOf(';', at)
-    values.push(trim(cookieHeader.slice(at + wanted.length, end === -1 ? cookieHeader.length : end)))
-    if (values.length === maxValuesPerName) break
+    while (cookieHeader.charCodeAt(start) === 0x20) start++
+    const equals = start + name.length
+    if (cookieHeader.startsWith(name, start) && cookieHeader.charCodeAt(equals) === 0x3d) {
+      values.push(trim(cookieHeader.slice(equals + 1, end === -1 ? cookieHeader.length : end)))
+    }
   }
   return values
 }

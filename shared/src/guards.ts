@@ -70,9 +70,11 @@ function isServedDestination(destination: string | string[] | undefined, policy:
 }
 
 function isPrefetch(headers: IncomingHttpHeaders): boolean {
-  return [headers['sec-purpose'], headers['purpose'], headers['x-moz']].some((value) =>
-    String(value).includes('prefetch'),
-  )
+  return saysPrefetch(headers['sec-purpose']) || saysPrefetch(headers['purpose']) || saysPrefetch(headers['x-moz'])
+}
+
+function saysPrefetch(purpose: string | string[] | undefined): boolean {
+  return purpose !== undefined && String(purpose).includes('prefetch')
 }
 
 function originOf(url: string): string {

@@ -7,8 +7,6 @@ interface OpenedValue {
   readonly claims: SealedClaims
 }
 
-/** Base64url characters of the tag, which end a sealed value. */
-const tagLength = 22
 /** Values that were seen once; a power of two. */
 const seenSlots = 4096
 
@@ -24,8 +22,8 @@ const seenSlots = 4096
 export class OpenedValues {
   readonly #maxCharactersOfHalf: number
   readonly #seen = new Uint32Array(seenSlots)
-  #young = new Map<string, OpenedValue>()
-  #old = new Map<string, OpenedValue>()
+  #young = new Map<number, OpenedValue>()
+  #old = new Map<number, OpenedValue>()
   #youngCharacters = 0
 
   /** @param maxCharacters Bound on the length of all values together. */
@@ -34,20 +32,18 @@ export class OpenedValues {
   }
 
   get(value: string, purposeKey: PurposeKey): SealedClaims | undefined {
-    // As a key the tag is as good as the whole value, and much shorter to hash.
-    const tag = value.slice(-tagLength)
-    const young = this.#young.get(tag)
-    const opened = young ?? this.#old.get(tag)
+    const mark = fingerprint(value)
+    const young = this.#young.get(mark)
+    const opened = young ?? this.#old.get(mark)
     if (opened === undefined || opened.value !== value || opened.purposeKey !== purposeKey) return undefined
-    if (young === undefined) this.#keep(tag, opened)
+    if (young === undefined) this.#keep(mark, opened)
     return opened.claims
   }
 
   add(value: string, purposeKey: PurposeKey, claims: SealedClaims): void {
-    const tag = value.slice(-tagLength)
-    const mark = fingerprint(tag)
+    const mark = fingerprint(value)
     const slot = mark & (seenSlots - 1)
-    if (this.#seen[slot] === mark) this.#keep(tag, { value, purposeKey, claims })
+    if (this.#seen[slot] === mark) this.#keep(mark, { value, purposeKey, claims })
     else this.#seen[slot] = mark
   }
 
@@ -59,20 +55,22 @@ export class OpenedValues {
     this.#youngCharacters = 0
   }
 
-  #keep(tag: string, opened: OpenedValue): void {
+  #keep(mark: number, opened: OpenedValue): void {
     if (this.#youngCharacters + opened.value.length > this.#maxCharactersOfHalf) {
       this.#old = this.#young
       this.#young = new Map()
       this.#youngCharacters = 0
     }
-    this.#young.set(tag, opened)
+    this.#young.set(mark, opened)
     this.#youngCharacters += opened.value.length
   }
 }
 
-/** 32 bits of a tag. It is as good as random, so a few of its characters will do. */
-function fingerprint(tag: string): number {
+/** 30 bits of the value's tag, which is as good as random, so a few of its characters will do. */
+function fingerprint(value: string): number {
   let bits = 0
-  for (let index = 0; index < 6; index++) bits = Math.imul(bits, 61) + tag.charCodeAt(index)
-  return bits >>> 0
+  for (let index = value.length - 6; index < value.length; index++) {
+    bits = Math.imul(bits, 61) + value.charCodeAt(index)
+  }
+  return bits & 0x3fffffff
 }
