@@ -26,6 +26,7 @@ import {
 import { openAccessToken } from './access-token.ts'
 import { admit, type Admission, type AdmissionDeps } from './admission.ts'
 import { createCors, sendPreflight } from './answers.ts'
+import { createBatch } from './batch.ts'
 import { maxTargetLength, parseRequestTarget, targetOf } from './canonical-path.ts'
 import { createForwardAuth } from './forward-auth.ts'
 import { Exchange, type ExchangeDeps } from './forward.ts'
@@ -188,10 +189,11 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
       heldTokens,
       admission: admissionDeps,
     })
+  const batch = createBatch()
   let closing: Promise<void> | undefined
 
   function serve(req: IncomingMessage, res: ServerResponse, next: (() => void) | undefined): void {
-    // Middleware before this one may have taken longer than the client waits; writing to it would be an error.
+    // Middleware before this one, or the batch, may have taken longer than the client waits; writing to it would be an error.
     if (res.destroyed) return
     const requestTarget = targetOf(req)
     const isTooLong = requestTarget.length > maxTargetLength
@@ -278,11 +280,13 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
 
   return {
     handle(req, res, next) {
-      try {
-        serve(req, res, next)
-      } catch (error) {
-        refuse(req, res, undefined, { code: 'server_error' }, error)
-      }
+      batch(() => {
+        try {
+          serve(req, res, next)
+        } catch (error) {
+          refuse(req, res, undefined, { code: 'server_error' }, error)
+        }
+      })
     },
     upgrade,
     endStreams: () => streams.stop(),
