@@ -43,8 +43,9 @@ describe('a batch', () => {
 describe('requests of one turn', () => {
   it('keep the context that the app gave them, and each gets its own answer', async () => {
     const contexts = new AsyncLocalStorage<string>()
-    const { proxy, bytes, upstream, close } = await startProxy({ routes: [{}] })
-    closings.push(close)
+    const underTest = await startProxy({ routes: [{}] })
+    const { proxy, upstream } = underTest
+    closings.push(() => underTest.close())
     const seen: [url: string | undefined, context: string | undefined][] = []
     const server = createServer((req, res) => {
       contexts.run(`context of ${req.url}`, () =>
@@ -64,7 +65,7 @@ describe('requests of one turn', () => {
     // On one connection, so that one read brings all of them.
     const client = await openClient(port)
     closings.push(() => client.destroy())
-    client.send(targets.map((target) => bytes(`GET ${target}`)).join(''))
+    client.send(targets.map((target) => underTest.bytes(`GET ${target}`)).join(''))
     const answers = []
     for (const _ of targets) answers.push(await client.answer())
     expect(answers.map(({ status, body }) => [status, body])).toEqual(
