@@ -76,7 +76,8 @@ describe('spa.dev_server with Vite', () => {
     expect(sockets.map((socket) => new URL(socket).host)).toEqual([new URL(url).host])
     writeApp('after')
     await page.getByText('after').waitFor()
-    expect(await page.evaluate(() => (window as unknown as { loads: number }).loads)).toBe(2)
+    // A page that was loaded again would have counted 1. One change of the file may be seen as two.
+    expect(await page.evaluate(() => (window as unknown as { loads: number }).loads)).toBeGreaterThan(1)
     await page.close()
   })
 
