@@ -6,7 +6,7 @@ export type Work = () => void
 /**
  * Puts work off until the event loop has read everything that came in this turn, and then does all of it in a row. Under
  * load the processor then runs the same code ten times over, instead of fetching it anew between one socket and the next:
- * measured, a tenth of the CPU time of a request. Work that comes alone waits for nothing.
+ * measured, about a tenth of the CPU time of a request. Work that comes alone waits for nothing.
  * @returns Takes a piece of work, which runs in the asynchronous context that it was given in.
  */
 export function createBatch(): (work: Work) => void {
