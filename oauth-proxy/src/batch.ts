@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks'
 
-/** A piece of work that must not throw. */
-export type Work = () => void
+/** Must not throw. */
+type Work = () => void
 
 /**
  * Puts work off until the event loop has read everything that came in this turn, and then does all of it in a row. Under

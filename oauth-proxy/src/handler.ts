@@ -62,7 +62,8 @@ export interface OAuthProxyDeps {
 
 export interface OAuthProxy {
   /**
-   * Listener for a bare `http.Server`, and Express middleware; put it before body parsers.
+   * Listener for a bare `http.Server`, and Express middleware; put it before body parsers. It returns before the request is
+   * judged, which happens at the end of the event loop's turn.
    * @param next Gets the requests that are under no route. Without it they are answered 404.
    */
   handle(req: IncomingMessage, res: ServerResponse, next?: () => void): void

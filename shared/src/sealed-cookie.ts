@@ -27,6 +27,11 @@ export interface CookieSealer {
 
 const ivBytes = 12
 const tagBytes = 16
+const gcmOptions = { authTagLength: tagBytes }
+// What is decoded is used up before the next value's turn, so that one place for each part will do.
+const decodedIv = Buffer.alloc(ivBytes)
+const decodedTag = Buffer.alloc(tagBytes)
+const decodedCiphertext = Buffer.alloc(16_384)
 const ivLength = 16
 const tagLength = 22
 /** `kid` is at most 16 characters, which makes the protected header at most 108; anything longer is not ours. */
@@ -40,7 +45,6 @@ const bareHeader = Buffer.from('{"alg":"dir","enc":"A256GCM"}').toString('base64
 /** A protected header that names a key of the ring, and its bytes, which the tag covers as well. */
 interface KnownHeader {
   readonly purposeKey: PurposeKey
-  readonly text: string
   readonly bytes: Buffer
 }
 
@@ -56,8 +60,6 @@ export function createCookieSealer(
   let ring = keyRing()
   // The protected header is the same text for every value of one key and purpose: parse it once, then look it up.
   let headers = new Map<string, KnownHeader>()
-  // Mostly there is one only.
-  let lastHeader: KnownHeader | undefined
   const opened = new OpenedValues(rememberedCharacters)
   const counts = exposeCounts(registry)
 
@@ -66,7 +68,6 @@ export function createCookieSealer(
     if (latest !== ring) {
       ring = latest
       headers = new Map()
-      lastHeader = undefined
       opened.clear()
     }
     return ring
@@ -76,7 +77,6 @@ export function createCookieSealer(
     const end = value.indexOf('.')
     if (end < 1 || end > maxHeaderLength) return 'damaged'
     const keys = current()
-    if (lastHeader?.text.length === end && value.startsWith(lastHeader.text)) return lastHeader
     const text = value.slice(0, end)
     let known = headers.get(text)
     if (known === undefined) {
@@ -85,10 +85,9 @@ export function createCookieSealer(
       if (parsed.purpose !== purpose) return 'wrong_purpose'
       const purposeKey = keys.openingKey(purpose, parsed.kid)
       if (purposeKey === undefined) return 'unknown_key'
-      known = { purposeKey, text, bytes: Buffer.from(text, 'ascii') }
+      known = { purposeKey, bytes: Buffer.from(text, 'ascii') }
       if (headers.size < 64) headers.set(text, known)
     }
-    lastHeader = known
     return known
   }
 
@@ -191,7 +190,7 @@ function parseHeader(encoded: string): { kid: string; purpose: string } | undefi
 
 function encryptCompact(header: string, key: KeyObject, text: string): string {
   const iv = randomBytes(ivBytes)
-  const cipher = createCipheriv('aes-256-gcm', key, iv, { authTagLength: tagBytes })
+  const cipher = createCipheriv('aes-256-gcm', key, iv, gcmOptions)
   cipher.setAAD(Buffer.from(header, 'ascii'))
   const ciphertext = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()])
   const parts = [iv, ciphertext, cipher.getAuthTag()].map((part) => part.toString('base64url'))
@@ -221,15 +220,15 @@ function decryptText(header: Buffer, value: string, key: KeyObject): string | un
   if (tagStart - 1 < ciphertextStart || value[ivStart - 1] !== '.') return undefined
   if (value[ciphertextStart - 1] !== '.' || value[tagStart - 1] !== '.') return undefined
   if (!isBase64url(value)) return undefined
-  if (decode(value.slice(ivStart, ivStart + ivLength), iv) !== ivBytes) return undefined
-  if (decode(value.slice(tagStart), tag) !== tagBytes) return undefined
+  if (decode(value.slice(ivStart, ivStart + ivLength), decodedIv) !== ivBytes) return undefined
+  if (decode(value.slice(tagStart), decodedTag) !== tagBytes) return undefined
   const ciphertext = value.slice(ciphertextStart, tagStart - 1)
-  const into = ciphertext.length > encrypted.length ? Buffer.alloc(ciphertext.length) : encrypted
+  const into = ciphertext.length > decodedCiphertext.length ? Buffer.alloc(ciphertext.length) : decodedCiphertext
   const length = decode(ciphertext, into)
   if (length === undefined) return undefined
-  const decipher = createDecipheriv('aes-256-gcm', key, iv, gcmOptions)
+  const decipher = createDecipheriv('aes-256-gcm', key, decodedIv, gcmOptions)
   decipher.setAAD(header)
-  decipher.setAuthTag(tag)
+  decipher.setAuthTag(decodedTag)
   const start = decipher.update(into.subarray(0, length))
   try {
     const end = decipher.final()
@@ -238,12 +237,6 @@ function decryptText(header: Buffer, value: string, key: KeyObject): string | un
     return undefined
   }
 }
-
-const gcmOptions = { authTagLength: tagBytes }
-// What is decoded is used up before the next value's turn, so that one place for each part will do.
-const iv = Buffer.alloc(ivBytes)
-const tag = Buffer.alloc(tagBytes)
-const encrypted = Buffer.alloc(16_384)
 
 /** Last characters of a text whose length is 2 or 3 more than a multiple of 4: those that leave no bit over. */
 const lastOfTwo = 'AQgw'
