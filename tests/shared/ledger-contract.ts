@@ -347,6 +347,14 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
         expect(await session.ask(0)).toEqual({ state: 'successors', blobs: ['blob 1'], generation: 1 })
       })
 
+      it('lets it do so however late, for nobody has shown yet that the generation arrived to stay', async () => {
+        const { id } = await session.lease(0)
+        await session.look(1)
+        clock.advanceSeconds(61)
+        expect(await session.commit(0, id)).toEqual({ state: 'successors', blobs: ['blob 1'], generation: 1 })
+        expect(await session.ask(0)).toEqual({ state: 'successors', blobs: ['blob 1'], generation: 1 })
+      })
+
       it('lets it do so after the next refresh, too', async () => {
         const { id } = await session.lease(0)
         await session.commit(1, (await session.lease(1)).id)

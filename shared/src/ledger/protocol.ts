@@ -185,7 +185,7 @@ export function commitGeneration(
   if (over !== undefined) return over
   const next = commit.generation + 1
   if (record.generation > commit.generation) {
-    return replay(parkLate(record, next, commit.blob, context.now), commit.generation, context.now)
+    return replay(parkLate(record, next, commit.blob), commit.generation, context.now)
   }
   return {
     answer: { state: 'committed' },
@@ -382,13 +382,12 @@ function successorsOf({ parked, generation: newest }: SessionRecord, generation:
 }
 
 /** A commit that arrives after its own cookie advanced the ledger (row 12) still completes the chain. */
-function parkLate(record: SessionRecord, generation: number, blob: string, now: number): SessionRecord {
+function parkLate(record: SessionRecord, generation: number, blob: string): SessionRecord {
   if (generation <= record.acknowledged || record.parked.some((entry) => entry.generation === generation)) return record
-  const belongs =
-    record.generation === generation
-      ? !isSettled(record, now)
-      : record.parked.some((entry) => entry.generation === generation + 1)
-  if (!belongs) return record
+  // However late: the browser may have been cut off from a reachable process for just as long (row 12), and may be back at
+  // the generation before. Only what it has shown a minute later is surely there.
+  if (record.generation !== generation && !record.parked.some((entry) => entry.generation === generation + 1))
+    return record
   const parked = [...record.parked, { generation, blob }].toSorted((a, b) => a.generation - b.generation)
   return { ...record, parked: parked.slice(-maxParked) }
 }
