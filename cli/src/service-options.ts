@@ -42,6 +42,7 @@ export function agentOptionsOf(config: Config): OAuthAgentOptions {
       resource: server.resource,
       idTokenAlgorithms: server.id_token_algorithms,
       requireIss: server.require_iss,
+      responseMode: server.response_mode,
       pushedAuthorizationRequests: server.pushed_authorization_requests,
       timeoutSeconds: server.timeout_seconds,
       clockSkewSeconds: server.clock_skew_seconds,

@@ -118,7 +118,8 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
     idleSeconds: options.session.idleSeconds,
   })
   const redeemCode = createCodeRedemption({ ...parts, sessions })
-  const wired = { ...parts, sessions, protocol, redeemCode }
+  const { responseMode = 'query' } = options.authorizationServer
+  const wired = { ...parts, sessions, protocol, redeemCode, responseMode }
 
   const base = options.basePath === '/' ? '' : options.basePath
   const body = readBody(ordinaryBodyBytes)

@@ -1,8 +1,12 @@
 import { TokenHandlerError, type ErrorCode } from '@token-handler/shared'
+import { unverifiedPayload } from './id-token.ts'
+import type { ResponseMode } from './options.ts'
 import { parameter, type Parameters } from './parameters.ts'
 
 /** An authorization response as the SPA relays it (RFC 6749 sections 4.1.2 and 4.1.2.1). */
 export interface AuthorizationResponse {
+  /** The JWT that says all this (JARM), still to be verified; `undefined` in the response mode `query`. */
+  readonly jwt: string | undefined
   readonly state: string
   /** RFC 9207. */
   readonly iss: string | undefined
@@ -13,13 +17,27 @@ export interface AuthorizationResponse {
 const longestValue = 16 * 1024
 const visible = /^[\x20-\x7E]+$/
 
+/** What of a JWT's content belongs to the response; the rest is about the JWT. */
+const namesInJwt = ['state', 'iss', 'code', 'error']
+
 /**
  * Reads an authorization response. Unknown parameters are ignored (`session_state` and the like); `error` beside `code` is
- * an error.
- * @throws TokenHandlerError `invalid_request` for repeated, missing or garbled parameters, and for answers of flows that
- * were not asked for: JARM, implicit, hybrid.
+ * an error. In the response mode `jwt` only what the JWT says counts (JARM section 2.3.1).
+ * @throws TokenHandlerError `invalid_request` for repeated, missing or garbled parameters, and for answers of flows and
+ * modes that were not asked for: implicit, hybrid, signed or unsigned.
  */
-export function parseAuthorizationResponse(parameters: Parameters): AuthorizationResponse {
+export function parseAuthorizationResponse(parameters: Parameters, mode: ResponseMode): AuthorizationResponse {
+  if (mode === 'query') return { jwt: undefined, ...parsePlain(parameters) }
+  const jwt = parameter(parameters, 'response')
+  const content = jwt === undefined || jwt.length > longestValue ? undefined : unverifiedPayload(jwt)
+  if (jwt === undefined || content === undefined) {
+    throw new TokenHandlerError('invalid_request', { detail: 'The parameter response is missing or no JWT.' })
+  }
+  const named = namesInJwt.map((name) => [name, content[name]] as const)
+  return { jwt, ...parsePlain(named.filter((entry): entry is [string, string] => typeof entry[1] === 'string')) }
+}
+
+function parsePlain(parameters: Parameters): Omit<AuthorizationResponse, 'jwt'> {
   const read = (name: string): string | undefined => {
     const value = parameter(parameters, name)
     if (value === undefined || value === '') return undefined

@@ -9,6 +9,7 @@ import {
   type Logger,
   type Registry,
 } from '@token-handler/shared'
+import type { AuthorizationResponse } from './authorization-response.ts'
 import type { Background } from './background.ts'
 import { createDiscovery } from './discovery.ts'
 import {
@@ -25,6 +26,7 @@ import { recordedFetch, refusalOf, toResponse, type Transcript } from './recorde
 import { isOfSession, refreshFailure, type RefreshAnswer, type RefreshedSession } from './refresh-answer.ts'
 import { createRevocation, type TokenTypeHint } from './revocation.ts'
 import { withinRunningTime } from './running-time.ts'
+import { signedResponseProblem, type SignedResponseContext } from './signed-response.ts'
 import { createSigningKeys, type JwkSet } from './signing-keys.ts'
 import { verifyTokens, type IssuedTokens, type LoginTokens, type Tokens } from './tokens.ts'
 
@@ -45,8 +47,11 @@ export interface AuthorizationServer {
   authorizationUrl(parameters: URLSearchParams): Promise<string>
   /** Code challenge of a code verifier (S256, RFC 7636 section 4.2). */
   codeChallenge(codeVerifier: string): Promise<string>
-  /** Checks `iss` of an authorization response (RFC 9207). @throws TokenHandlerError `invalid_request` */
-  checkIssuer(iss: string | undefined): Promise<void>
+  /**
+   * Checks who made an authorization response: its `iss` (RFC 9207), and its signature where it has one (JARM section 2.4).
+   * @throws TokenHandlerError `invalid_request`; `authorization_server_error` when the keys cannot be had
+   */
+  checkResponse(response: Pick<AuthorizationResponse, 'iss' | 'jwt'>): Promise<void>
   /**
    * Redeems the code, once, and verifies the ID token. When anything after the redemption fails, the tokens are revoked.
    * @throws TokenHandlerError `authorization_error`, `authentication_too_weak`, `authorization_server_error`
@@ -185,6 +190,28 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
     return verifyTokens(tokens, result.claims(), context)
   }
 
+  async function checkSignedResponse(jwt: string): Promise<void> {
+    const problem = await signedResponseProblem(jwt, { ...signatureContext(), keysFor })
+    if (problem === undefined) return
+    logger.warn({ event: 'response_refused', security: true, problem }, 'A signed authorization response was refused.')
+    throw new TokenHandlerError('invalid_request', { detail: `The authorization response is refused: ${problem}.` })
+  }
+
+  async function keysFor(kid: string | undefined): Promise<JwkSet> {
+    try {
+      return await signingKeys.for(kid)
+    } catch (cause) {
+      const detail = 'The keys of the authorization server cannot be had.'
+      throw new TokenHandlerError('authorization_server_error', { cause, detail, retryAfterSeconds: 5 })
+    }
+  }
+
+  /** What signed messages of the authorization server are judged by. */
+  function signatureContext(): Omit<SignedResponseContext, 'keysFor'> {
+    const { issuer: expected, clientId, idTokenAlgorithms: algorithms, clockSkewSeconds } = options
+    return { issuer: expected, clientId, algorithms, now: epochSeconds(clock), clockSkewSeconds }
+  }
+
   async function revokeOnce(token: string, hint: TokenTypeHint): Promise<boolean> {
     const transcript: Transcript = {}
     try {
@@ -228,7 +255,8 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
 
     codeChallenge: (codeVerifier) => oidc.calculatePKCECodeChallenge(codeVerifier),
 
-    async checkIssuer(iss) {
+    async checkResponse({ iss, jwt }) {
+      if (jwt !== undefined) await checkSignedResponse(jwt)
       const server = await metadata()
       const isRequired = options.requireIss || server.authorization_response_iss_parameter_supported === true
       if (iss === undefined ? isRequired : iss !== options.issuer) {
@@ -298,14 +326,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
     },
 
     verifyLogoutToken: (text) =>
-      verifyLogoutToken(text, {
-        issuer: options.issuer,
-        clientId: options.clientId,
-        algorithms: options.idTokenAlgorithms,
-        now: epochSeconds(clock),
-        clockSkewSeconds: options.clockSkewSeconds,
-        keysFor: (kid) => logoutKeys.for(kid),
-      }),
+      verifyLogoutToken(text, { ...signatureContext(), keysFor: (kid) => logoutKeys.for(kid) }),
 
     revoke,
 

@@ -6,6 +6,7 @@ import type { Recorder } from './audit-trail.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { Redemption, RedemptionOutcome } from './code-redemption.ts'
 import type { AgentMetrics } from './metrics.ts'
+import type { ResponseMode } from './options.ts'
 import { parametersOf } from './parameters.ts'
 import type { PendingLogins } from './pending-login.ts'
 import { auditFacts } from './session-claims.ts'
@@ -14,8 +15,9 @@ import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
 
 export interface LoginEndDeps {
+  readonly responseMode: ResponseMode
   readonly pendingLogins: PendingLogins
-  readonly authorizationServer: Pick<AuthorizationServer, 'checkIssuer'>
+  readonly authorizationServer: Pick<AuthorizationServer, 'checkResponse'>
   readonly redeemCode: (redemption: Redemption) => Promise<RedemptionOutcome>
   readonly sessions: Pick<Sessions, 'judge'>
   readonly cookies: SessionCookies
@@ -28,6 +30,7 @@ export interface LoginEndDeps {
 
 /** `POST login/end`: authorization response → code exchange → session cookies. */
 export function loginEnd({
+  responseMode,
   pendingLogins,
   authorizationServer,
   redeemCode,
@@ -41,7 +44,8 @@ export function loginEnd({
 }: LoginEndDeps): RequestHandler {
   async function end(req: Request, res: Response): Promise<void> {
     const { cookie: cookieHeader } = req.headers
-    const { state, iss, result } = parseAuthorizationResponse(parametersOf(req))
+    const response = parseAuthorizationResponse(parametersOf(req), responseMode)
+    const { state, iss, result } = response
     const pending = pendingLogins.find(cookieHeader, state)
     if (pending === undefined) {
       if ('error' in result) throw new TokenHandlerError('unknown_state')
@@ -49,7 +53,7 @@ export function loginEnd({
       return
     }
     try {
-      await authorizationServer.checkIssuer(iss)
+      await authorizationServer.checkResponse(response)
       if ('error' in result) {
         logger.info({ event: 'authorization_refused', oauthError: result.error }, 'The login ended with an error.')
         throw authorizationError(result.error)

@@ -54,6 +54,7 @@ export function loginStart({
       code_challenge: await authorizationServer.codeChallenge(login.codeVerifier),
       code_challenge_method: 'S256',
     })
+    if (options.authorizationServer.responseMode === 'jwt') request.set('response_mode', 'jwt')
     for (const resource of options.authorizationServer.resource) request.append('resource', resource)
     if (required.length > 0) request.set('acr_values', required.join(' '))
     for (const [name, value] of extra) if (name !== 'scope') request.set(name, value)

@@ -1,5 +1,5 @@
-import { compactVerify, createLocalJWKSet, errors, type CompactVerifyGetKey, type JSONWebKeySet } from 'jose'
 import { isInstant, protectedHeader } from './id-token.ts'
+import { isSignedBy } from './signature.ts'
 import type { JwkSet } from './signing-keys.ts'
 
 /** Whose sessions the authorization server ended (OpenID Connect Back-Channel Logout 1.0 section 2.4). At least one is there. */
@@ -49,7 +49,7 @@ export async function verifyLogoutToken(text: string, context: LogoutTokenContex
   } catch {
     return { ok: false, problem: 'the keys of the authorization server cannot be had', isTemporary: true }
   }
-  if (!(await isSigned(text, keys, context.algorithms))) return refused('the signature is not right')
+  if (!(await isSignedBy(text, keys, context.algorithms))) return refused('the signature is not right')
   const { jti, sid, sub } = claims as unknown as LogoutToken
   return { ok: true, token: { jti, sid, sub } }
 }
@@ -109,22 +109,5 @@ function payloadOf(text: string): Members | undefined {
     return isObject(value) ? value : undefined
   } catch {
     return undefined
-  }
-}
-
-async function isSigned(text: string, keys: JwkSet, algorithms: readonly string[]): Promise<boolean> {
-  const verify = async (key: CompactVerifyGetKey | CryptoKey): Promise<boolean> => {
-    await compactVerify(text, key as CompactVerifyGetKey, { algorithms: [...algorithms] })
-    return true
-  }
-  try {
-    return await verify(createLocalJWKSet({ keys: [...keys.keys] } as JSONWebKeySet))
-  } catch (error) {
-    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) return false
-    // Without a kid, or with one that is used twice, each key that fits is tried (RFC 7515 appendix D).
-    for await (const key of error) {
-      if (await verify(key).catch(() => false)) return true
-    }
-    return false
   }
 }

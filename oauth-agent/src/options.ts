@@ -27,10 +27,12 @@ export interface AuthorizationServerOptions {
   readonly scope: string
   /** Resource indicators (RFC 8707). */
   readonly resource: readonly string[]
-  /** Signature algorithms accepted on ID tokens, whatever the metadata says. */
+  /** Signature algorithms accepted on ID tokens, logout tokens and signed responses, whatever the metadata says. */
   readonly idTokenAlgorithms: readonly string[]
   /** Demand `iss` in authorization responses (RFC 9207) even where the metadata is silent. */
   readonly requireIss: boolean
+  /** How the authorization response comes; `query` unless given. */
+  readonly responseMode?: ResponseMode | undefined
   /** RFC 9126. `auto` pushes where the metadata offers it; there is no fallback when pushing fails. */
   readonly pushedAuthorizationRequests: 'auto' | 'require' | 'off'
   /** Limit of one call. */
@@ -39,6 +41,9 @@ export interface AuthorizationServerOptions {
   /** What every login must have reached, whatever was asked for. Nothing unless given. */
   readonly requiredAuthentication?: RequiredAuthentication | undefined
 }
+
+/** As parameters of the redirect URI, or signed, in a JWT that is the only one (JARM, `response_mode=jwt`). */
+export type ResponseMode = 'query' | 'jwt'
 
 /** Claims that the ID token of a login must have (OpenID Connect Core section 2). */
 export interface RequiredAuthentication {

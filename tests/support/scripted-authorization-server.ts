@@ -2,7 +2,15 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK, type JWTHeaderParameters } from 'jose'
+import {
+  exportJWK,
+  generateKeyPair,
+  SignJWT,
+  type CryptoKey,
+  type JWK,
+  type JWTHeaderParameters,
+  type JWTPayload,
+} from 'jose'
 import { systemClock, type Clock } from '@token-handler/shared'
 
 /** A back-channel call as it arrived. */
@@ -148,8 +156,6 @@ export class ScriptedAuthorizationServer {
     changes: IdTokenChanges = this.idToken,
   ): Promise<string> {
     const now = Math.floor(this.#clock.now() / 1000)
-    const [signing] = this.#keys
-    if (signing === undefined) throw new Error('no signing key')
     const claims = {
       iss: this.issuer,
       aud: this.clientId,
@@ -161,20 +167,14 @@ export class ScriptedAuthorizationServer {
       sid: 'as-session-1',
       name: 'Søren Ångström',
       at_hash: createHash('sha256').update(accessToken).digest().subarray(0, 16).toString('base64url'),
-      ...changes.claims,
     }
-    const header = { alg: 'ES256', kid: signing.kid, ...changes.header } as JWTHeaderParameters
-    return new SignJWT(JSON.parse(JSON.stringify(claims)) as Record<string, unknown>)
-      .setProtectedHeader(header)
-      .sign(changes.key ?? signing.privateKey)
+    return this.#sign(claims, {}, changes)
   }
 
   /** A logout token (OpenID Connect Back-Channel Logout 1.0 section 2.4) for the session that ID tokens name. */
-  async makeLogoutToken({ claims, header, key }: IdTokenChanges = {}): Promise<string> {
+  async makeLogoutToken(changes: IdTokenChanges = {}): Promise<string> {
     const now = Math.floor(this.#clock.now() / 1000)
-    const [signing] = this.#keys
-    if (signing === undefined) throw new Error('no signing key')
-    const all = {
+    const claims = {
       iss: this.issuer,
       aud: this.clientId,
       sub: this.subject,
@@ -183,12 +183,30 @@ export class ScriptedAuthorizationServer {
       exp: now + 120,
       jti: randomBytes(12).toString('base64url'),
       events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
-      ...claims,
     }
-    const fullHeader = { alg: 'ES256', kid: signing.kid, typ: 'logout+jwt', ...header } as JWTHeaderParameters
-    return new SignJWT(JSON.parse(JSON.stringify(all)) as Record<string, unknown>)
-      .setProtectedHeader(JSON.parse(JSON.stringify(fullHeader)) as JWTHeaderParameters)
-      .sign(key ?? signing.privateKey)
+    return this.#sign(claims, { typ: 'logout+jwt' }, changes)
+  }
+
+  /** The same authorization response as one JWT (JARM section 2.3.1). */
+  async signResponse(response: URL, changes: IdTokenChanges = {}): Promise<URL> {
+    const now = Math.floor(this.#clock.now() / 1000)
+    const claims = { aud: this.clientId, exp: now + 600, ...Object.fromEntries(response.searchParams) }
+    const signed = new URL(response)
+    signed.search = String(new URLSearchParams({ response: await this.#sign(claims, {}, changes) }))
+    return signed
+  }
+
+  /** Members that a test sets to `undefined` are left out. */
+  async #sign(claims: object, header: object, changes: IdTokenChanges): Promise<string> {
+    const [signing] = this.#keys
+    if (signing === undefined) throw new Error('no signing key')
+    const payload: unknown = JSON.parse(JSON.stringify({ ...claims, ...changes.claims }))
+    const fullHeader: unknown = JSON.parse(
+      JSON.stringify({ alg: 'ES256', kid: signing.kid, ...header, ...changes.header }),
+    )
+    return new SignJWT(payload as JWTPayload)
+      .setProtectedHeader(fullHeader as JWTHeaderParameters)
+      .sign(changes.key ?? signing.privateKey)
   }
 
   async close(): Promise<void> {

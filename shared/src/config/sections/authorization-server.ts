@@ -46,11 +46,19 @@ export const authorizationServer = z.strictObject({
     )
     .min(1)
     .default(['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'])
-    .describe('Signature algorithms accepted on ID tokens, whatever the metadata says.'),
+    .describe(
+      'Signature algorithms accepted on ID tokens, logout tokens and signed responses, whatever the metadata says.',
+    ),
   require_iss: z
     .boolean()
     .default(false)
     .describe('Demand the iss response parameter (RFC 9207) even where metadata is silent.'),
+  response_mode: z
+    .enum(['query', 'jwt'])
+    .default('query')
+    .describe(
+      'How the authorization response comes: as plain parameters, or signed (JARM); register the client for the same.',
+    ),
   pushed_authorization_requests: z
     .enum(['auto', 'require', 'off'])
     .default('auto')
