@@ -4,7 +4,15 @@ import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import type { Reachability } from './reachability.ts'
 import { RedisFailure, type RedisConnection } from './redis-connection.ts'
-import { heartbeatScript, renewScript, ruleScript, stateScript, sweepScript, type RedisKeys } from './redis-scripts.ts'
+import {
+  heartbeatScript,
+  renewScript,
+  ruleScript,
+  stateScript,
+  sweepScript,
+  writerMs,
+  type RedisKeys,
+} from './redis-scripts.ts'
 import { RuleSet, type Rule, type RuleKey, type RuleSettings } from './rules.ts'
 
 /**
@@ -81,6 +89,8 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
   /** The latest time that the ledger is known to have had. */
   let observedAt = 0
   let writes = 0
+  /** The server's time when it forgets how often this process has written, unless it hears of it before. */
+  let writesKeptUntil = Infinity
   let isClosed = false
 
   function distrust(): void {
@@ -94,6 +104,10 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
     if (incarnation !== undefined && id !== incarnation.id) distrust()
     observedAt = Math.max(observedAt, ledgerTime(Number(serverMs)))
     return ledgerTime(Number(serverMs))
+  }
+
+  function wrote(count: number): void {
+    writes = Math.max(writes, count)
   }
 
   async function readState(): Promise<State> {
@@ -112,10 +126,12 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
   async function run(): Promise<void> {
     for (;;) {
       const trust = distrusted
-      const state = await reconcile(await readState())
+      // What arrives over other connections while this answer is on its way may be newer than the answer.
+      const before = known && { ...known, writes, writesKeptUntil }
+      const state = await reconcile(await readState(), before)
       await loadRules()
       known = state
-      writes = state.writes
+      wrote(state.writes)
       // Another connection, or another server, since then: this state may be of the one before.
       if (trust !== distrusted) continue
       incarnation = state.incarnation
@@ -126,13 +142,16 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
   }
 
   /** Makes the server a store that may be trusted: with a name, and with every rule that this process knows. */
-  async function reconcile(state: State): Promise<State> {
-    const isOther = known !== undefined && known.incarnation?.id !== state.incarnation?.id
-    const isBehind = !isOther && known !== undefined && isOlder(state, { ...known, writes })
+  async function reconcile(state: State, before: Remembered | undefined): Promise<State> {
+    const isOther = before !== undefined && before.incarnation?.id !== state.incarnation?.id
+    const isBehind = !isOther && before !== undefined && isOlder(state, before)
     if (!isOther && !isBehind && state.incarnation !== undefined) return state
-    if (known !== undefined) logger.error({ event: 'ledger_lost', ledger: 'redis' }, 'Redis lost what it had recorded.')
+    if (before !== undefined)
+      logger.error({ event: 'ledger_lost', ledger: 'redis' }, 'Redis lost what it had recorded.')
     for (const rule of rules.inForce()) await writeRule(rule)
     if (isBehind || state.incarnation === undefined) await renew(state)
+    // What the server lost of them it does not count again.
+    writes = 0
     const renewed = await readState()
     if (renewed.incarnation === undefined) throw new RedisFailure('lost')
     return renewed
@@ -213,9 +232,11 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
       const reply = await connection.script(heartbeatScript, [keys.meta, keys.feed, writer], [])
       const [serverMs, id] = reply as [string, string | null]
       observe(serverMs, id)
+      if (Number(serverMs) >= writesKeptUntil) writes = 0
+      writesKeptUntil = Number(serverMs) + writerMs
       // A server that is full still answers: only a write tells that it is well again.
       if (reachability.isFailing && incarnation !== undefined) {
-        writes = Math.max(writes, Number(await connection.command(['INCR', writer])))
+        wrote(Number(await connection.command(['INCR', writer])))
         reachability.succeeded(now())
       }
     } catch (error) {
@@ -244,9 +265,7 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
     observe,
     distrust,
     position: () => known?.lastId ?? '',
-    wrote(count) {
-      writes = Math.max(writes, count)
-    },
+    wrote,
     synchronise,
     start() {
       timers.push(setInterval(() => void beat(), heartbeatMs).unref(), setInterval(() => void sweep(), sweepMs).unref())
@@ -270,11 +289,17 @@ interface State {
   readonly writes: number
 }
 
+/** What a server was known to have, and until when it keeps the count of a process that it does not hear of. */
+interface Remembered extends State {
+  readonly writesKeptUntil: number
+}
+
 type StateReply = [string, string | null, string | null, string, string, string]
 
 /** Whether a server lacks what it had: a failover to a replica that was behind, or a restart from an older file. */
-function isOlder(state: State, known: State): boolean {
-  return state.writes < known.writes || state.count < known.count || compareIds(state.lastId, known.lastId) < 0
+function isOlder(state: State, before: Remembered): boolean {
+  const areWritesLost = state.writes < before.writes && state.serverMs < before.writesKeptUntil
+  return areWritesLost || state.count < before.count || compareIds(state.lastId, before.lastId) < 0
 }
 
 function giveUp(error: unknown): void {

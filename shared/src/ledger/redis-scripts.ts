@@ -117,8 +117,8 @@ addRule(keys, ARGV[1], ARGV[2], ARGV[3], ARGV[4])
 return 1
 `)
 
-/** A process that is silent for longer counts its writes anew. */
-const writerMs = 86_400_000
+/** A process that is silent for this long counts its writes anew. */
+export const writerMs = 86_400_000
 
 /** KEYS meta, feed, writer. One heartbeat a second, whoever writes it. Answers time, incarnation. */
 export const heartbeatScript: RedisScript = redisScript(`${now}
