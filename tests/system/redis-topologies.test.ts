@@ -92,6 +92,19 @@ describe('the redis ledger', () => {
       replica.resume()
     })
 
+    it('ends many sessions at once though the replica hangs', async () => {
+      const sessions = await Promise.all(Array.from({ length: 40 }, () => beginSession(ledger)))
+      const isHeard = new Promise((resolve) => ledger.rules.onRule(resolve))
+      replica.pause()
+      const first = sessions.slice(0, 20).map((session) => session.end('logout'))
+      // These come while the first ones wait.
+      await isHeard
+      const others = sessions.slice(20).map((session) => session.end('logout'))
+      expect(await Promise.all([...first, ...others])).toEqual(sessions.map(() => ({ state: 'ended' })))
+      expect(new Set(log.events())).toEqual(new Set(['rule_not_replicated']))
+      replica.resume()
+    })
+
     it('goes on after a failover that lost nothing', async () => {
       const session = await beginSession(ledger)
       await session.refreshTo(2)
@@ -138,6 +151,16 @@ describe('the redis ledger', () => {
       await until('it answers', answers(ledger))
       expect(await session.look(0)).toMatchObject({ state: 'current' })
     })
+  })
+
+  it('does not wait for a replica that has no copy yet', async () => {
+    const primary = await redis('--repl-diskless-sync', 'yes', '--repl-diskless-sync-delay', '3600')
+    await redis('--replicaof', '127.0.0.1', String(primary.port))
+    const isThere = async () => /^slave0:.*state=wait_bgsave/m.test(await primary.command('INFO', 'replication'))
+    await until('the replica asks for a copy', isThere)
+    const ledger = await open({ url: primary.url })
+    expect(await (await beginSession(ledger)).end('logout')).toEqual({ state: 'ended' })
+    expect(log.events()).toEqual([])
   })
 
   it('answers unknown while the network is stuck, and catches up on rules after it', async () => {

@@ -149,14 +149,24 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
     const indexArgs = indexed === undefined ? [] : [indexed.sid, String(indexed.expiresAt), String(indexed.now)]
     const allArgs = [...args, ...ruleArgs, ...indexArgs]
     if (rule === undefined) return Number(await connection.script(writeScript, all, allArgs))
-    return Number(await replicated(rulesConnection.script(writeScript, all, allArgs)))
+    const written = Number(await rulesConnection.script(writeScript, all, allArgs))
+    if (written > 0) await replicated()
+    return written
   }
 
-  /** A rule should not be lost with the one server that has it. */
-  async function replicated(writing: Promise<unknown>): Promise<unknown> {
-    const written = await writing
-    const replication = await readInfo(rulesConnection, 'replication')
-    if (!/^connected_slaves:[1-9]/m.test(replication)) return written
+  /** A rule should not be lost with the one server that has it. Who wrote before the wait begins shares it. */
+  let replication: Promise<void> | undefined
+  function replicated(): Promise<void> {
+    replication ??= waitForReplica()
+    return replication
+  }
+
+  async function waitForReplica(): Promise<void> {
+    const told = await readInfo(rulesConnection, 'replication').finally(() => {
+      replication = undefined
+    })
+    // One that is still given its first copy confirms nothing.
+    if (!/^slave\d+:.*\bstate=online\b/m.test(told)) return
     const replicas = await rulesConnection.command(['WAIT', '1', String(replicaMs)])
     if (replicas === 0) {
       logger.warn(
@@ -164,7 +174,6 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
         'No replica confirmed the end of a session in time.',
       )
     }
-    return written
   }
 
   try {
@@ -272,7 +281,8 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
         const [serverMs, id] = (await connection.script(stateScript, [keys.meta, keys.feed, writer], [])) as unknown[]
         const rule = build(feed.observe(serverMs, id))
         const all = [keys.meta, keys.rules, keys.ruleExpiry, keys.feed]
-        await replicated(rulesConnection.script(ruleScript, all, ruleArguments(rule)))
+        await rulesConnection.script(ruleScript, all, ruleArguments(rule))
+        await replicated()
         rules.add(rule)
         return { state: 'added' } as const
       })
