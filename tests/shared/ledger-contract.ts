@@ -401,6 +401,19 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
         expect(told).toEqual([true])
       })
 
+      it('under a rule that reaches all its cookies writes no other, and does under one about a key', async () => {
+        const rule = { before: clock.now() + 1, reason: 'revoked', expiresAt: clock.now() + 60_000 } as const
+        const over = { state: 'ended', reason: 'revoked' }
+        await ledger.addRule(() => ({ ...rule, key: `sub:${session.identity.subjectHash}` }))
+        expect([await session.ask(0), await session.commit(0)]).toEqual([over, over])
+        expect(ledger.rules.survey(9).byKind.get('sid')).toBe(0)
+        const other = await beginSession(ledger)
+        const underKey = sessionOf({ ...other.identity, kid: `key of ${other.sid}` }, ledger)
+        await ledger.addRule(() => ({ ...rule, key: `kid:${underKey.identity.kid}` }))
+        expect([await underKey.look(0), await other.ask(0)]).toEqual([over, over])
+        expect(ledger.rules.endOf(other.identity)).toBe('revoked')
+      })
+
       it('without a rule leaves the access cookie to run out, and ends the session all the same', async () => {
         await session.end('replaced', false)
         expect(ledger.rules.endOf(session.identity)).toBeUndefined()

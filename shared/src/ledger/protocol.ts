@@ -329,7 +329,11 @@ function deadlineStep(
   const reason =
     endOf(identity) ??
     (now >= record.absoluteAt ? 'absolute' : now >= record.activeAt + record.idleMs ? 'idle' : undefined)
-  return reason === undefined ? undefined : endStep(record, identity.sid, reason)
+  if (reason === undefined) return undefined
+  // A rule that ends it reaches its other cookies as well, unless it is about the key of this one.
+  const isRuled = endOf({ ...identity, kid: undefined }) !== undefined
+  if (isRuled) return { answer: { state: 'ended', reason }, record: endRecord(record, reason) }
+  return endStep(record, identity.sid, reason)
 }
 
 function endStep(record: SessionRecord, sid: string, reason: EndReason): Step<Ended> {
