@@ -83,6 +83,8 @@ async function main(): Promise<void> {
   }
   const command = Object.hasOwn(commands, name) ? commands[name as keyof typeof commands] : undefined
   if (command === undefined) throw new UsageError(`there is no command "${name}"`)
+  // A slip such as `dry-run` for `--dry-run` must not do what it would have kept from being done.
+  if (rest.length > 0 && command !== keys && command !== audit) throw new UsageError(`${name} takes no "${rest[0]}"`)
   await command({ ...values, args: rest })
 }
 

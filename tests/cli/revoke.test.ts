@@ -73,6 +73,14 @@ describe('token-handler revoke', () => {
     await until('the process knows', () => isOver(one))
   })
 
+  it('does not claim that anybody was touched where it did not count', async () => {
+    const { code, stdout } = await folder.run(['revoke', '--client', 'a-slip'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(
+      /^All such sessions that began before \S+Z are over; how many there were is not known \(a dry run counts first\)\. The rule is kept until \S+Z\.\n$/,
+    )
+  })
+
   it('leaves alone what began after --before', async () => {
     const one = await session('alice')
     const before = new Date(one.startedAt).toISOString()
@@ -83,6 +91,10 @@ describe('token-handler revoke', () => {
   it.each([
     [['revoke', '--all', '--sub', 'alice'], 'exactly one of'],
     [['revoke', '--all', '--before', 'yesterday'], '--before'],
+    [['revoke', '--all', 'dry-run'], 'revoke takes no "dry-run"'],
+    [['revoke', '--all', '--', '--dry-run'], 'revoke takes no "--dry-run"'],
+    [['revoke', '--all', ''], 'revoke takes no ""'],
+    [['sessions', '--sub', 'alice', 'json'], 'sessions takes no "json"'],
     [['sessions', '--sub', 'alice', '--sid', 'x'], 'sessions needs'],
   ])('says what is wrong with %j', async (args, message) => {
     const { code, stderr, stdout } = await folder.run(args)

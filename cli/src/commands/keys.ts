@@ -6,13 +6,14 @@ import { activate, addKey, retire } from './key-rotation.ts'
 
 /** `keys generate | list | export | add | activate | retire` */
 export async function keys(line: CommandLine): Promise<void> {
-  const [action] = line.args
-  if (action === 'generate') writeKeyFile(generateKeyFile(new Date()), line.out)
+  const [action, ...more] = line.args
+  if (action === 'activate') await activate(line)
+  else if (action === 'retire') await retire(line)
+  else if (more.length > 0) throw new UsageError(`keys ${action} takes no "${more[0]}"`)
+  else if (action === 'generate') writeKeyFile(generateKeyFile(new Date()), line.out)
   else if (action === 'list') listKeys(line)
   else if (action === 'export') exportKeys(line)
   else if (action === 'add') addKey(line)
-  else if (action === 'activate') await activate(line)
-  else if (action === 'retire') await retire(line)
   else throw new UsageError('keys takes generate, list, export, add, activate or retire')
 }
 

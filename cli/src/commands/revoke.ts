@@ -52,11 +52,12 @@ function optionText(path: readonly PropertyKey[], message: string): string {
 }
 
 function textOf({ isDryRun, before, expiresAt, sessions }: Revocation): string {
-  const count =
-    sessions === undefined ? 'All such sessions' : `${sessions} live ${sessions === 1 ? 'session' : 'sessions'}`
+  const count = `${sessions} live ${sessions === 1 ? 'session' : 'sessions'}`
   if (isDryRun) return `This would end ${count}.`
   const [until, forgotten] = [before, expiresAt].map((instant) => new Date(instant ?? 0).toISOString())
-  return `${count} that began before ${until} ended; the rule is kept until ${forgotten}.`
+  return sessions === undefined
+    ? `All such sessions that began before ${until} are over; how many there were is not known (a dry run counts first). The rule is kept until ${forgotten}.`
+    : `${count} that began before ${until} ended; the rule is kept until ${forgotten}.`
 }
 
 function jsonOf({ isDryRun, before, expiresAt, sessions }: Revocation, target: string): Record<string, unknown> {
