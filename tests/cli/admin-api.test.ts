@@ -239,6 +239,25 @@ describe('a revocation', () => {
     expect(admin.ledger.rules.size).toBe(0)
   })
 
+  it('is written though nobody can be counted, or one record cannot be read', async () => {
+    const inner = createMemoryLedger(systemClock)
+    const counts = { sub: { state: 'unknown' }, sid: { state: 'counted', sessions: 2, unreadable: 1 } } as const
+    const count: Ledger['directory']['count'] = async ({ key }) => counts[key.startsWith('sub:') ? 'sub' : 'sid']
+    const uncounted = await startAdmin({ ledger: { ...inner, directory: { ...inner.directory, count } } })
+    try {
+      const post = (body: unknown) => uncounted.call('POST', '/admin/revoke', body)
+      const [one, other] = [await uncounted.session(), await uncounted.session({ sub: 'user-2' })]
+      const answer = await post({ sub: 'user-1' })
+      expect([answer.status, Object.keys(answer.json)]).toEqual([200, ['target', 'dry_run', 'before', 'expires_at']])
+      expect([one, other].map((each) => inner.rules.endOf(each))).toEqual(['revoked', undefined])
+      const known = { target: 'session', sessions: 2, unreadable: 1 }
+      expect((await post({ sid: other.sid, dry_run: true })).json).toEqual({ ...known, dry_run: true })
+      expect((await post({ sid: other.sid })).json).toMatchObject(known)
+    } finally {
+      await uncounted.close()
+    }
+  })
+
   it('that cannot be written says so', async () => {
     const inner = createMemoryLedger(systemClock)
     const unknown = async () => ({ state: 'unknown' }) as const

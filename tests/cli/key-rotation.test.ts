@@ -1,5 +1,6 @@
 import { readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import {
   keyFileSchema,
@@ -200,6 +201,19 @@ describe('token-handler keys retire', () => {
     expect([code, states()]).toEqual([1, ['open-only', 'active']])
     expect(stdout).toBe(`Live sessions whose newest cookies ${kidAt(0)} sealed: 2.\n`)
     expect(stderr).toContain('refused: 2 live sessions would end. Nothing was changed')
+  })
+
+  it('is refused while a record cannot be read: the key may have sealed its cookies', async () => {
+    replaceActive(13)
+    await sealSession('fresh')
+    const database = new DatabaseSync(join(folder.path, 'token-handler.db'))
+    database.exec(`UPDATE session SET record = json_set(record, '$.v', 2)`)
+    database.close()
+    const { code, stderr } = await run('retire', kidAt(0))
+    expect([code, states()]).toEqual([1, ['open-only', 'active']])
+    expect(stderr).toContain(
+      'refused: records in the ledger that cannot be read, and so may be its: 1. Nothing was changed',
+    )
   })
 
   it('tells beforehand what it would do, and does nothing', async () => {

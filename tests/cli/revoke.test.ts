@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import {
   identityHash,
@@ -79,6 +80,20 @@ describe('token-handler revoke', () => {
     expect(stdout).toMatch(
       /^All such sessions that began before \S+Z are over; how many there were is not known \(a dry run counts first\)\. The rule is kept until \S+Z\.\n$/,
     )
+  })
+
+  it('ends the sessions of a subject though one of the records is of a newer release', async () => {
+    const [one, newer] = [await session('alice'), await session('alice')]
+    const database = new DatabaseSync(join(folder.path, 'sessions.db'))
+    database.prepare(`UPDATE session SET record = json_set(record, '$.v', 2) WHERE sid = ?`).run(newer.sid)
+    database.close()
+    const listed = await folder.run(['sessions', '--sub', 'alice'])
+    expect(listed.stdout).toMatch(new RegExp(`\n${one.sid} .*\nNot listed: 1 record that cannot be read\\.\n$`))
+    const tried = await folder.run(['revoke', '--sub', 'alice', '--dry-run'])
+    expect(tried.stdout).toBe('This would end 1 live session. Not counted: 1 record that cannot be read.\n')
+    const done = await folder.run(['revoke', '--sub', 'alice', '--json'])
+    expect([done.code, JSON.parse(done.stdout)]).toEqual([0, expect.objectContaining({ sessions: 1, unreadable: 1 })])
+    await until('the process knows', () => isOver(one) && isOver(newer))
   })
 
   it('leaves alone what began after --before', async () => {

@@ -7,16 +7,21 @@ const document = readDocument('openapi-admin.yaml')
 
 let admin: AdminUnderTest
 let broken: AdminUnderTest
+let unreadable: AdminUnderTest
 beforeAll(async () => {
   admin = await startAdmin()
   const inner = createMemoryLedger(systemClock)
   const unknown = async () => ({ state: 'unknown' }) as const
   const directory = { ...inner.directory, ofSubject: unknown, replicas: unknown }
   broken = await startAdmin({ ledger: { ...inner, addRule: unknown, directory } })
+  const count = async () => ({ state: 'counted', sessions: 1, unreadable: 1 }) as const
+  const find = async () => ({ state: 'found', session: undefined, unreadable: 1 }) as const
+  unreadable = await startAdmin({ ledger: { ...inner, directory: { ...inner.directory, count, find } } })
 })
 afterAll(async () => {
   await admin.close()
   await broken.close()
+  await unreadable.close()
 })
 
 /** Fails unless the answer is one that the document has. */
@@ -63,13 +68,15 @@ describe('docs/openapi-admin.yaml', () => {
       ],
       ['/admin/revoke', 'post', await admin.call('POST', '/admin/revoke', {}, { authorization, origin: 'null' })],
       ['/admin/revoke', 'post', await broken.call('POST', '/admin/revoke', { all: true })],
+      ['/admin/revoke', 'post', await unreadable.call('POST', '/admin/revoke', { sub: 'user-1' })],
+      ['/admin/sessions', 'post', await unreadable.call('POST', '/admin/sessions', { sid: session.sid })],
       ['/admin/rules', 'get', await admin.call('GET', '/admin/rules')],
       ['/admin/replicas', 'get', await admin.call('GET', '/admin/replicas')],
       ['/admin/replicas', 'get', await broken.call('GET', '/admin/replicas')],
       ['/admin/keys', 'get', await admin.call('GET', '/admin/keys')],
     ]
     expect(answers.map(([path, method, answer]) => check(path, method, answer).status)).toEqual([
-      200, 400, 401, 200, 200, 200, 200, 400, 413, 415, 403, 503, 200, 200, 503, 200,
+      200, 400, 401, 200, 200, 200, 200, 400, 413, 415, 403, 503, 200, 200, 200, 200, 503, 200,
     ])
     const unknown = await request(`${admin.adminUrl}/admin/unknown`, 'GET', undefined, { authorization })
     expect(problemsOfAnswer(document.components.responses['NotFound'], unknown)).toEqual([])

@@ -83,7 +83,7 @@ export function describeDirectory(current: () => { ledger: Ledger; clock: FakeCl
       await ledger.begin(begun, { absoluteSeconds, idleSeconds })
       const live = await begin({ subjectHash })
       expect(await sidsOf(subjectHash)).toEqual([live.sid])
-      expect(await ledger.directory.find(begun)).toEqual({ state: 'found', session: undefined })
+      expect(await ledger.directory.find(begun)).toEqual({ state: 'found', session: undefined, unreadable: 0 })
       clock.advanceSeconds(idleSeconds)
       expect(await sidsOf(subjectHash)).toEqual([])
     })
@@ -105,7 +105,7 @@ export function describeDirectory(current: () => { ledger: Ledger; clock: FakeCl
         state: 'found',
         session: { sid: session.sid, subjectHash: session.identity.subjectHash, kid: 'k1' },
       })
-      expect(await ledger.directory.find(randomSid())).toEqual({ state: 'found', session: undefined })
+      expect(await ledger.directory.find(randomSid())).toEqual({ state: 'found', session: undefined, unreadable: 0 })
     })
 
     it('counts what a rule would end, and ends nothing', async () => {
@@ -113,7 +113,7 @@ export function describeDirectory(current: () => { ledger: Ledger; clock: FakeCl
       const [subjectHash, asSessionHash, kid] = [randomSid(), randomSid(), randomSid().slice(0, 16)]
       const one = await begin({ subjectHash, asSessionHash, kid })
       const two = await begin({ subjectHash, kid })
-      const counted = (sessions: number): unknown => ({ state: 'counted', sessions })
+      const counted = (sessions: number): unknown => ({ state: 'counted', sessions, unreadable: 0 })
       expect(await countOf(`sid:${one.sid}`)).toEqual(counted(1))
       expect(await countOf(`sid:${randomSid()}`)).toEqual(counted(0))
       expect(await countOf(`sub:${subjectHash}`)).toEqual(counted(2))
@@ -150,8 +150,8 @@ export function describeDirectory(current: () => { ledger: Ledger; clock: FakeCl
           })
         }),
       )
-      expect(await countOf(`kid:${kid}`)).toEqual({ state: 'counted', sessions: 450 })
-      expect(await countOf('all')).toEqual({ state: 'counted', sessions: before.sessions + 450 })
+      expect(await countOf(`kid:${kid}`)).toEqual({ state: 'counted', sessions: 450, unreadable: 0 })
+      expect(await countOf('all')).toEqual({ state: 'counted', sessions: before.sessions + 450, unreadable: 0 })
     })
 
     it('forgets the key of the cookies before when they are sealed under another', async () => {

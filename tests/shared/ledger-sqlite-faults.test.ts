@@ -6,7 +6,7 @@ import { fakeClock, type FakeClock } from '../support/clock.ts'
 import { keptLog, type KeptLog } from '../support/kept-log.ts'
 import { until } from '../support/until.ts'
 import { startLedgerProcess } from './ledger-processes.ts'
-import { absoluteSeconds, beginSession, leaseSeconds, type LedgerSession } from './ledger-session.ts'
+import { absoluteSeconds, beginSession, idleSeconds, leaseSeconds, type LedgerSession } from './ledger-session.ts'
 import { sqliteConfig, temporaryFile, type TemporaryFile } from './sqlite-file.ts'
 
 describe('the sqlite ledger in trouble', () => {
@@ -151,6 +151,33 @@ describe('the sqlite ledger in trouble', () => {
     expect(log.events()).toContain('ledger_record_unreadable')
     expect(await beginSession(ledger)).toBeDefined()
   })
+
+  it.each([`{"v":2,"record":{"owner":{"subject":"twice"}}}`, 'null', '{'])(
+    'lists and counts the other sessions beside a record that it cannot read, and tells that there is one: %s',
+    async (record) => {
+      const facts = { subjectHash: 'twice', startedAt: session.identity.startedAt }
+      for (const sid of ['damaged', 'sound']) {
+        await ledger.begin(sid, { absoluteSeconds, idleSeconds })
+        await ledger.complete({ ...facts, sid })
+      }
+      const database = new DatabaseSync(file.path)
+      database.prepare(`UPDATE session SET record = ? WHERE sid = 'damaged'`).run(record)
+      database.close()
+      const { directory } = ledger
+      const before = clock.now() + 1
+      expect(await directory.find('damaged')).toEqual({ state: 'found', session: undefined, unreadable: 1 })
+      expect(await directory.count({ key: 'sid:damaged', before })).toEqual({
+        state: 'counted',
+        sessions: 0,
+        unreadable: 1,
+      })
+      expect(await directory.count({ key: 'all', before })).toEqual({ state: 'counted', sessions: 2, unreadable: 1 })
+      // Whose it is can be told only while it is JSON.
+      const unreadable = record.includes('twice') ? 1 : 0
+      expect(await directory.ofSubject('twice')).toMatchObject({ sessions: [{ sid: 'sound' }], unreadable })
+      expect(await directory.count({ key: 'sub:twice', before })).toEqual({ state: 'counted', sessions: 1, unreadable })
+    },
+  )
 
   it('does not start with the file of a newer release', async () => {
     const database = new DatabaseSync(file.path)

@@ -4,7 +4,7 @@ import { fakeClock, type FakeClock } from '../support/clock.ts'
 import { keptLog, type KeptLog } from '../support/kept-log.ts'
 import { startRedis, type RedisServer } from '../support/redis.ts'
 import { until } from '../support/until.ts'
-import { absoluteSeconds, beginSession, type LedgerSession } from '../shared/ledger-session.ts'
+import { absoluteSeconds, beginSession, idleSeconds, type LedgerSession } from '../shared/ledger-session.ts'
 
 describe('the redis ledger in trouble', () => {
   let redis: RedisServer
@@ -56,6 +56,20 @@ describe('the redis ledger in trouble', () => {
     // Logout did not reach the server, and this process did not forget it.
     expect(await session.look(1)).toEqual({ state: 'ended', reason: 'logout' })
     expect(log.events()).toEqual(['ledger_unreachable', 'ledger_reachable'])
+  })
+
+  it('lists and counts the other sessions beside a record that it cannot read, and tells that there is one', async () => {
+    const { subjectHash } = session.identity
+    await ledger.begin('newer', { absoluteSeconds, idleSeconds })
+    await ledger.complete({ ...session.identity, sid: 'newer' })
+    await redis.command('SET', '{test}:session:newer', '{"v":2}')
+    const { directory } = ledger
+    const before = time.now() + 1
+    expect(await directory.find('newer')).toEqual({ state: 'found', session: undefined, unreadable: 1 })
+    expect(await directory.ofSubject(subjectHash)).toMatchObject({ sessions: [{ sid: session.sid }], unreadable: 1 })
+    for (const key of ['all', `sub:${subjectHash}`] as const) {
+      expect(await directory.count({ key, before })).toEqual({ state: 'counted', sessions: 1, unreadable: 1 })
+    }
   })
 
   it('answers at once while many ask a server that hangs', async () => {

@@ -3,7 +3,7 @@ import { type AuditLog, type Ledger, type Logger } from '@token-handler/shared'
 import type { z } from 'zod'
 import { BodyError, readJson } from './body.ts'
 import { revocationSchema, revokeAs, targetOf } from './revocation.ts'
-import { listSessions, sessionsSchema } from './sessions.ts'
+import { listSessions, sessionsSchema, unreadableOf } from './sessions.ts'
 import { fromReplicas, listKeys, listReplicas, listRules } from './state.ts'
 
 export interface AdminApiDeps {
@@ -48,7 +48,8 @@ export function createAdminApi(deps: AdminApiDeps): (req: IncomingMessage) => Pr
         const asked = await parsed(req, sessionsSchema)
         if ('status' in asked) return asked
         const found = await listSessions(asked.value, deps)
-        return found.state === 'unknown' ? storeUnavailable : ok({ sessions: found.sessions })
+        if (found.state === 'unknown') return storeUnavailable
+        return ok({ sessions: found.sessions, ...unreadableOf(found.unreadable) })
       },
     },
     '/admin/revoke': {
@@ -60,13 +61,14 @@ export function createAdminApi(deps: AdminApiDeps): (req: IncomingMessage) => Pr
         const request = asked.value
         const outcome = await revokeAs(actor, request, deps)
         if (outcome.state === 'unknown') return storeUnavailable
-        const { isDryRun, sessions, before, expiresAt } = outcome
+        const { isDryRun, sessions, unreadable, before, expiresAt } = outcome
         return ok({
           target: targetOf(request),
           dry_run: isDryRun,
           ...(before === undefined ? {} : { before: new Date(before).toISOString() }),
           ...(expiresAt === undefined ? {} : { expires_at: new Date(expiresAt).toISOString() }),
           ...(sessions === undefined ? {} : { sessions }),
+          ...unreadableOf(unreadable),
         })
       },
     },

@@ -62,8 +62,13 @@ export interface Revocation {
   readonly before: number | undefined
   /** When the rule is forgotten. Not for a dry run. */
   readonly expiresAt: number | undefined
-  /** Live sessions that end, or would end. Not where it would take a look at every session before they are ended. */
+  /**
+   * Live sessions that end, or would end. Not where it would take a look at every session before they are ended, or where
+   * they could not be counted.
+   */
   readonly sessions: number | undefined
+  /** Records that could not be read when they were counted. */
+  readonly unreadable: number
 }
 
 /** Ends what is asked for, on every replica, once this resolves; or works out what it would end. */
@@ -77,9 +82,12 @@ export async function revoke(
     request.dry_run || key.startsWith('sid:') || key.startsWith('sub:')
       ? await ledger.directory.count({ key, before: given ?? Number.MAX_SAFE_INTEGER })
       : undefined
-  if (counted?.state === 'unknown') return counted
-  const sessions = counted?.sessions
-  if (request.dry_run) return { state: 'done', isDryRun: true, key, before: given, expiresAt: undefined, sessions }
+  const { sessions, unreadable } = counted?.state === 'counted' ? counted : { sessions: undefined, unreadable: 0 }
+  if (request.dry_run) {
+    if (counted?.state === 'unknown') return counted
+    return { state: 'done', isDryRun: true, key, before: given, expiresAt: undefined, sessions, unreadable }
+  }
+  // Written whatever the count says: it must end those, too, who cannot be counted.
   const added = await ledger.addRule((now) => {
     // Clocks count whole milliseconds: what began in the same one is over, too.
     const before = Math.min(given ?? Infinity, now + 1)
@@ -87,7 +95,7 @@ export async function revoke(
   })
   if (added.state === 'unknown') return added
   const { before, expiresAt } = added.rule
-  return { state: 'done', isDryRun: false, key, before, expiresAt, sessions }
+  return { state: 'done', isDryRun: false, key, before, expiresAt, sessions, unreadable }
 }
 
 /** {@link revoke} by somebody whom the audit log and the log name. */

@@ -31,14 +31,29 @@ export interface ListedSession {
 export async function listSessions(
   { sub, sid, issuer: given }: SessionsRequest,
   { ledger, issuer }: { readonly ledger: Ledger; readonly issuer: string },
-): Promise<Unknown | { readonly state: 'found'; readonly sessions: readonly ListedSession[] }> {
+): Promise<
+  Unknown | { readonly state: 'found'; readonly sessions: readonly ListedSession[]; readonly unreadable: number }
+> {
   if (sid !== undefined) {
     const found = await ledger.directory.find(sid)
     if (found.state === 'unknown') return found
-    return { state: 'found', sessions: found.session === undefined ? [] : [listed(found.session)] }
+    const { session, unreadable } = found
+    return { state: 'found', sessions: session === undefined ? [] : [listed(session)], unreadable }
   }
   const found = await ledger.directory.ofSubject(identityHash(given ?? issuer, sub ?? ''))
-  return found.state === 'unknown' ? found : { state: 'found', sessions: found.sessions.map(listed) }
+  return found.state === 'unknown' ? found : { ...found, sessions: found.sessions.map(listed) }
+}
+
+/** As answers tell it: nothing where every record could be read. */
+export function unreadableOf(unreadable: number): { readonly unreadable?: number } {
+  return unreadable === 0 ? {} : { unreadable }
+}
+
+/** The same in words. */
+export function unreadableText(unreadable: number, what: 'counted' | 'listed'): string | undefined {
+  return unreadable === 0
+    ? undefined
+    : `Not ${what}: ${unreadable} ${unreadable === 1 ? 'record' : 'records'} that cannot be read.`
 }
 
 function listed(session: SessionEntry): ListedSession {

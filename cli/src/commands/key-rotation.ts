@@ -62,7 +62,8 @@ export async function retire(line: CommandLine): Promise<void> {
     const counted = await ledger.directory.count(sealedBy(kid))
     if (counted.state === 'unknown') return unreachable
     sealed = counted.sessions
-    return undefined
+    const { unreadable } = counted
+    return unreadable === 0 ? undefined : `records in the ledger that cannot be read, and so may be its: ${unreadable}`
   })
   if (sealed !== undefined) say(`Live sessions whose newest cookies ${kid} sealed: ${sealed}.`)
   const obstacles = [unasked, sealed ? `${sealed} live sessions would end` : undefined, tooYoung(entry, config)]

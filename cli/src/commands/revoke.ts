@@ -5,6 +5,7 @@ import {
   targetOf,
   type Revocation,
 } from '../admin/revocation.ts'
+import { unreadableOf, unreadableText } from '../admin/sessions.ts'
 import { LedgerUnreachableError, withLedger } from '../ledger-command.ts'
 import { UsageError, type CommandLine } from '../usage.ts'
 
@@ -51,7 +52,11 @@ function optionText(path: readonly PropertyKey[], message: string): string {
     : `--${String(name).replace('_', '-')} ${message}`
 }
 
-function textOf({ isDryRun, before, expiresAt, sessions }: Revocation): string {
+function textOf(revocation: Revocation): string {
+  return [endOf(revocation), unreadableText(revocation.unreadable, 'counted') ?? []].flat().join(' ')
+}
+
+function endOf({ isDryRun, before, expiresAt, sessions }: Revocation): string {
   const count = `${sessions} live ${sessions === 1 ? 'session' : 'sessions'}`
   if (isDryRun) return `This would end ${count}.`
   const [until, forgotten] = [before, expiresAt].map((instant) => new Date(instant ?? 0).toISOString())
@@ -60,8 +65,12 @@ function textOf({ isDryRun, before, expiresAt, sessions }: Revocation): string {
     : `${count} that began before ${until} ended; the rule is kept until ${forgotten}.`
 }
 
-function jsonOf({ isDryRun, before, expiresAt, sessions }: Revocation, target: string): Record<string, unknown> {
+function jsonOf(
+  { isDryRun, before, expiresAt, sessions, unreadable }: Revocation,
+  target: string,
+): Record<string, unknown> {
   const iso = (instant: number | undefined): string | undefined =>
     instant === undefined ? undefined : new Date(instant).toISOString()
-  return { target, dry_run: isDryRun, before: iso(before), expires_at: iso(expiresAt), sessions }
+  const instants = { before: iso(before), expires_at: iso(expiresAt) }
+  return { target, dry_run: isDryRun, ...instants, sessions, ...unreadableOf(unreadable) }
 }

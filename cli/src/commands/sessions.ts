@@ -1,4 +1,4 @@
-import { listSessions, sessionsSchema, type ListedSession } from '../admin/sessions.ts'
+import { listSessions, sessionsSchema, unreadableOf, unreadableText, type ListedSession } from '../admin/sessions.ts'
 import { LedgerUnreachableError, withLedger } from '../ledger-command.ts'
 import { UsageError, type CommandLine } from '../usage.ts'
 
@@ -13,11 +13,19 @@ export async function sessions({ config: file, sub, sid, issuer, json }: Command
     return listed
   })
   if (found.state === 'unknown') throw new LedgerUnreachableError('the ledger cannot be reached')
-  process.stdout.write(json === true ? `${JSON.stringify({ sessions: found.sessions })}\n` : tableOf(found.sessions))
+  const { sessions: listed, unreadable } = found
+  const text =
+    json === true ? JSON.stringify({ sessions: listed, ...unreadableOf(unreadable) }) : textOf(listed, unreadable)
+  process.stdout.write(`${text}\n`)
 }
 
-function tableOf(listed: readonly ListedSession[]): string {
-  if (listed.length === 0) return 'There is no live session.\n'
+function textOf(listed: readonly ListedSession[], unreadable: number): string {
+  const left = unreadableText(unreadable, 'listed')
+  if (listed.length === 0) return left ?? 'There is no live session.'
+  return [...rowsOf(listed), left ?? []].flat().join('\n')
+}
+
+function rowsOf(listed: readonly ListedSession[]): string[] {
   const rows = listed.map((one) => [
     one.sid,
     one.started_at,
@@ -28,13 +36,10 @@ function tableOf(listed: readonly ListedSession[]): string {
   ])
   const all = [['SESSION', 'STARTED', 'LAST ACTIVE', 'EXPIRES', 'REFRESHES', 'KEY'], ...rows]
   const widths = all[0]!.map((_, column) => Math.max(...all.map((row) => row[column]!.length)))
-  return all
-    .map(
-      (row) =>
-        `${row
-          .map((cell, column) => cell.padEnd(widths[column]!))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('')
+  return all.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join('  ')
+      .trimEnd(),
+  )
 }

@@ -68,9 +68,8 @@ export function createOperations(deps: OperationsDeps): Operations {
       const request = requestOf(fields, true)
       if ('problems' in request) return page(400, await overview(session, 'hour', { fields, ...request }))
       const outcome = await revokeAs(session.actor, request, deps)
-      const listed = await listedFor(request)
-      if (outcome.state === 'unknown' || listed === undefined) return storeUnavailable(session)
-      return page(200, confirmPage(session, fields, outcome.sessions ?? 0, listed))
+      // Who cannot be counted, or listed, can be ended all the same.
+      return page(200, confirmPage(session, fields, outcome, await listedFor(request)))
     },
 
     '/operations/revoke/confirm': async ({ form, session }) => {
@@ -94,10 +93,10 @@ export function createOperations(deps: OperationsDeps): Operations {
   }: {
     sub?: string | undefined
     sid?: string | undefined
-  }): Promise<readonly ListedSession[] | undefined> {
+  }): Promise<readonly ListedSession[]> {
     if (sub === undefined && sid === undefined) return []
     const found = await listSessions({ sub, sid }, deps)
-    return found.state === 'unknown' ? undefined : found.sessions
+    return found.state === 'unknown' ? [] : found.sessions
   }
 
   async function overview(session: BrowserSession, range: RangeName, more: Partial<Dashboard> = {}): Promise<string> {

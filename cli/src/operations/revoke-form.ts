@@ -1,5 +1,6 @@
-import { revocationSchema, type RevocationRequest } from '../admin/revocation.ts'
-import type { ListedSession } from '../admin/sessions.ts'
+import type { Unknown } from '@token-handler/shared'
+import { revocationSchema, type Revocation, type RevocationRequest } from '../admin/revocation.ts'
+import { unreadableText, type ListedSession } from '../admin/sessions.ts'
 import type { BrowserSession } from './browser-sessions.ts'
 import { formatNumber } from './charts.ts'
 import { frame, tokenField } from './frame.ts'
@@ -83,13 +84,18 @@ export function revokeForm(session: BrowserSession, fields = none, problems: rea
 export function confirmPage(
   session: BrowserSession,
   fields: RevokeFields,
-  sessions: number,
+  dryRun: Revocation | Unknown,
   listed: readonly ListedSession[],
 ): string {
   const { target, value, before } = fields
-  const many = `${formatNumber(sessions)} live ${sessions === 1 ? 'session' : 'sessions'}`
+  const { sessions, unreadable } = dryRun.state === 'done' ? dryRun : { sessions: undefined, unreadable: 0 }
+  const many =
+    sessions === undefined ? undefined : `${formatNumber(sessions)} live ${sessions === 1 ? 'session' : 'sessions'}`
+  const wouldEnd =
+    many === undefined ? 'How many live sessions this would end is not known.' : `This would end ${many}.`
+  const left = unreadableText(unreadable, 'counted')
   const content = html`<section>
-      <h2 data-testid="dry-run">This would end ${many}.</h2>
+      <h2 data-testid="dry-run">${wouldEnd}</h2>
       <p>
         ${targets[target as Target]}${value === '' ? undefined : html`: <strong>${value}</strong>`}${
           before === '' ? undefined : html`, begun before ${before}`
@@ -100,10 +106,11 @@ export function confirmPage(
         <form method="post" action="/operations/revoke/confirm">
           ${tokenField(session)}
           ${fieldNames.map((name) => html`<input type="hidden" name="${name}" value="${fields[name]}" />`)}
-          <button class="danger">End ${many}</button>
+          <button class="danger">End ${many ?? 'them'}</button>
         </form>
         <a class="button" href="/operations">Cancel</a>
       </div>
+      ${left === undefined ? undefined : html`<p class="note">${left}</p>`}
       ${sessions === 0 ? html`<p class="note">The rule also holds for copies of cookies that no live session is known for.</p>` : undefined}
     </section>
     ${listed.length === 0 ? undefined : sessionTable(listed)}`

@@ -5,15 +5,24 @@ import { isAbout, parseRuleKey, type Rule, type RuleSet } from './rules.ts'
 
 /**
  * Who is logged in and which processes there are, for operators. It names subjects by their hashes, and holds no token.
- * Off the path of requests: some of it looks at every session.
+ * Off the path of requests: some of it looks at every session. Records that cannot be read, because they are damaged or of a
+ * newer release, are left out; `unreadable` tells how many.
  */
 export interface SessionDirectory {
   /** The live sessions of a subject, the newest first; at most {@link maxListed}. */
-  ofSubject(subjectHash: string): Promise<Unknown | { readonly state: 'found'; readonly sessions: SessionEntry[] }>
+  ofSubject(
+    subjectHash: string,
+  ): Promise<Unknown | { readonly state: 'found'; readonly sessions: SessionEntry[]; readonly unreadable: number }>
   /** One live session. */
-  find(sid: string): Promise<Unknown | { readonly state: 'found'; readonly session: SessionEntry | undefined }>
+  find(
+    sid: string,
+  ): Promise<
+    Unknown | { readonly state: 'found'; readonly session: SessionEntry | undefined; readonly unreadable: number }
+  >
   /** How many live sessions a rule would end. */
-  count(rule: Pick<Rule, 'key' | 'before'>): Promise<Unknown | { readonly state: 'counted'; readonly sessions: number }>
+  count(
+    rule: Pick<Rule, 'key' | 'before'>,
+  ): Promise<Unknown | { readonly state: 'counted'; readonly sessions: number; readonly unreadable: number }>
   /** Tells the other processes that this one lives; to be repeated. It is forgotten after {@link replicaMemoryMs}. */
   announce(id: string, about: ReplicaFacts): Promise<void>
   /** The processes that were heard of lately. */
@@ -76,7 +85,7 @@ export interface DirectoryStore {
   /** Shows every record once; one that is written meanwhile may be left out. */
   visitSessions(
     visit: (sid: string, record: SessionRecord, now: number) => void,
-  ): Promise<Unknown | { state: 'visited' }>
+  ): Promise<Unknown | { readonly state: 'visited'; readonly unreadable: number }>
   putReplica(id: string, text: string): Promise<void>
   readReplicas(): Promise<
     Unknown | { readonly state: 'found'; readonly now: number; readonly replicas: readonly StoredReplica[] }
@@ -88,6 +97,7 @@ export interface FoundRecords {
   /** Milliseconds, the ledger's clock. */
   readonly now: number
   readonly records: readonly (readonly [sid: string, record: SessionRecord])[]
+  readonly unreadable: number
 }
 
 export interface StoredReplica {
@@ -120,12 +130,13 @@ export function createDirectory(store: DirectoryStore): SessionDirectory {
     async ofSubject(subjectHash) {
       const found = await store.readSubject(subjectHash)
       if (found.state === 'unknown') return found
-      return { state: 'found', sessions: liveEntries(found).slice(0, maxListed) }
+      return { state: 'found', sessions: liveEntries(found).slice(0, maxListed), unreadable: found.unreadable }
     },
 
     async find(sid) {
       const found = await store.readSession(sid)
-      return found.state === 'unknown' ? found : { state: 'found', session: liveEntries(found)[0] }
+      if (found.state === 'unknown') return found
+      return { state: 'found', session: liveEntries(found)[0], unreadable: found.unreadable }
     },
 
     async count(rule) {
@@ -137,12 +148,15 @@ export function createDirectory(store: DirectoryStore): SessionDirectory {
         }
       }
       const { kind, id } = parseRuleKey(rule.key)
-      if (kind === 'sub' || kind === 'sub-without-sid' || kind === 'sid') {
-        const found = await (kind === 'sid' ? store.readSession(id) : store.readSubject(id))
-        if (found.state === 'unknown') return found
-        for (const [sid, record] of found.records) visit(sid, record, found.now)
-      } else if ((await store.visitSessions(visit)).state === 'unknown') return { state: 'unknown' }
-      return { state: 'counted', sessions }
+      const isOfSubject = kind === 'sub' || kind === 'sub-without-sid'
+      const read = await (kind === 'sid'
+        ? store.readSession(id)
+        : isOfSubject
+          ? store.readSubject(id)
+          : store.visitSessions(visit))
+      if (read.state === 'unknown') return read
+      if (read.state === 'found') for (const [sid, record] of read.records) visit(sid, record, read.now)
+      return { state: 'counted', sessions, unreadable: read.unreadable }
     },
 
     async announce(id, facts) {

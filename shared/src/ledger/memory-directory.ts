@@ -14,6 +14,7 @@ export function createMemoryDirectory(
     state: 'found',
     now: clock.now(),
     records: [...records()].filter(([sid, record]) => wanted(sid, record)),
+    unreadable: 0,
   })
   return {
     rules,
@@ -22,7 +23,7 @@ export function createMemoryDirectory(
     readSession: async (wanted) => found((sid) => sid === wanted),
     async visitSessions(visit) {
       for (const [sid, record] of records()) visit(sid, record, clock.now())
-      return { state: 'visited' }
+      return { state: 'visited', unreadable: 0 }
     },
     async putReplica(id, text) {
       replicas.set(id, { id, text, heardAt: clock.now() })

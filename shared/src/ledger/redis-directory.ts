@@ -3,7 +3,7 @@ import type { Unknown } from './ledger.ts'
 import { RedisFailure, type RedisConnection } from './redis-connection.ts'
 import type { RedisFeed } from './redis-feed.ts'
 import { replicaScript, replicasScript, type RedisKeys } from './redis-scripts.ts'
-import { readSession } from './stored-record.ts'
+import { readSessions } from './stored-record.ts'
 
 export interface RedisDirectoryOptions {
   readonly keys: RedisKeys
@@ -28,15 +28,15 @@ export function createRedisDirectory({
   async function read(sids: readonly string[]): Promise<FoundRecords> {
     const { incarnation } = feed
     if (incarnation === undefined) throw new RedisFailure('not_synchronised')
-    const records: FoundRecords['records'][number][] = []
+    const stored: [sid: string, text: string][] = []
     for (let at = 0; at < sids.length; at += pageLength) {
       const page = sids.slice(at, at + pageLength)
       const texts = (await connection.command(['MGET', ...page.map((sid) => keys.session(sid))])) as (string | null)[]
       texts.forEach((text, index) => {
-        if (text !== null) records.push([page[index]!, readSession(text, incarnation.id)])
+        if (text !== null) stored.push([page[index]!, text])
       })
     }
-    return { state: 'found', now: feed.now(), records }
+    return { state: 'found', now: feed.now(), ...readSessions(stored, incarnation.id) }
   }
 
   return {
@@ -53,15 +53,17 @@ export function createRedisDirectory({
         // By score rather than by place: what is forgotten meanwhile moves all places.
         let from = String(feed.now())
         let skipped = 0
+        let unreadable = 0
         for (;;) {
           const range = [from, '+inf', 'WITHSCORES', 'LIMIT', String(skipped), String(pageLength)]
           const reply = (await connection.command(['ZRANGEBYSCORE', keys.sessions, ...range])) as string[]
           const sids = reply.filter((_, index) => index % 2 === 0)
           const scores = reply.filter((_, index) => index % 2 === 1)
-          const { records, now } = await read(sids)
+          const { records, now, unreadable: left } = await read(sids)
           for (const [sid, record] of records) visit(sid, record, now)
+          unreadable += left
           const last = scores.at(-1)
-          if (last === undefined) return { state: 'visited' } as const
+          if (last === undefined) return { state: 'visited', unreadable } as const
           skipped = scores.filter((score) => score === last).length + (last === from ? skipped : 0)
           from = last
         }

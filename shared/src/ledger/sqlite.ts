@@ -9,7 +9,7 @@ import { RuleSet, type Rule, type RuleKey, type RuleSettings } from './rules.ts'
 import { inodeOf, openSqliteFile, type SqliteFile } from './sqlite-file.ts'
 import { sqliteFault } from './sqlite-fault.ts'
 import { createLedger, type LedgerStore } from './store.ts'
-import { readLogin, readSession, writeLogin, writeSession } from './stored-record.ts'
+import { readLogin, readSession, readSessions, writeLogin, writeSession } from './stored-record.ts'
 
 export interface SqliteLedgerOptions {
   /** Path of the file; its folder must exist, on a file system of this machine. */
@@ -148,8 +148,8 @@ async function openSqliteStore({
   })
 
   function found({ incarnation }: SqliteFile, rows: readonly Record<string, unknown>[]): FoundRecords {
-    const records = rows.map((row) => [String(row['sid']), readSession(String(row['record']), incarnation)] as const)
-    return { state: 'found', now: clock.now(), records }
+    const stored = rows.map((row) => [String(row['sid']), String(row['record'])] as const)
+    return { state: 'found', now: clock.now(), ...readSessions(stored, incarnation) }
   }
 
   function poll(): void {
@@ -294,15 +294,18 @@ async function openSqliteStore({
       }),
 
     async visitSessions(visit) {
+      let unreadable = 0
       for (let after = 0; ;) {
         const rows = await attempt((open) => {
           const read = open.statements.readSessionsAfter.all(after, visitRows)
-          for (const [sid, record] of found(open, read).records) visit(sid, record, clock.now())
+          const { records, unreadable: left } = found(open, read)
+          for (const [sid, record] of records) visit(sid, record, clock.now())
+          unreadable += left
           return read
         })
         if ('state' in rows) return { state: 'unknown' }
         const last = rows.at(-1)
-        if (last === undefined) return { state: 'visited' }
+        if (last === undefined) return { state: 'visited', unreadable }
         after = Number(last['rowid'])
         await nextTurn()
       }

@@ -28,11 +28,27 @@ export function writeSession(record: SessionRecord, incarnation: string): string
  * @throws UnreadableRecordError
  */
 export function readSession(text: string, incarnation: string): SessionRecord {
-  const stored = parse(text) as StoredSession
-  if (stored.v !== formatVersion || typeof stored.record?.generation !== 'number') {
+  const stored = parse(text) as StoredSession | null
+  if (stored?.v !== formatVersion || typeof stored.record?.generation !== 'number') {
     throw new UnreadableRecordError('A session record is not of a format that this release reads.')
   }
   return stored.incarnation === incarnation ? stored.record : { ...stored.record, adopted: true }
+}
+
+/** The records that this release can read, and how many it cannot: those must not hide the others from operators. */
+export function readSessions(
+  stored: readonly (readonly [sid: string, text: string])[],
+  incarnation: string,
+): { readonly records: (readonly [sid: string, record: SessionRecord])[]; readonly unreadable: number } {
+  const records = stored.flatMap(([sid, text]) => {
+    try {
+      return [[sid, readSession(text, incarnation)] as const]
+    } catch (error) {
+      if (error instanceof UnreadableRecordError) return []
+      throw error
+    }
+  })
+  return { records, unreadable: stored.length - records.length }
 }
 
 export function writeLogin(record: LoginRecord): string {
