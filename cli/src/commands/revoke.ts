@@ -26,7 +26,13 @@ export async function revoke(line: CommandLine): Promise<void> {
       return revocation
     },
   )
-  if (outcome.state === 'unknown') throw new LedgerUnreachableError('the ledger cannot be reached; nothing was revoked')
+  if (outcome.state === 'unknown') {
+    if (request.dry_run) throw new LedgerUnreachableError('the ledger cannot be reached')
+    // It may have written the rule, and only its answer got lost.
+    throw new LedgerUnreachableError(
+      'the ledger does not answer: whether the sessions ended is not certain; repeat the command, which does no harm',
+    )
+  }
   process.stdout.write(`${line.json === true ? JSON.stringify(jsonOf(outcome, targetOf(request))) : textOf(outcome)}\n`)
 }
 
