@@ -138,7 +138,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
       ...(isOneServer && 'dev_server' in options.spa ? { spa: options.spa } : {}),
     }
     const config = checkConfig(options.configure?.(input) ?? input)
-    const spa = input.spa === undefined ? await spaHandler(options.spa, topology, storage) : undefined
+    const spa = input.spa === undefined ? await spaHandler(options, topology, storage) : undefined
     if (spa !== undefined && !isOneServer) {
       hardenServer(topology.spaServer)
       topology.spaServer.on('request', spa)
@@ -247,7 +247,7 @@ function storageCapabilities({ url, bucket }: Storage): NonNullable<ConfigInput[
 }
 
 async function spaHandler(
-  spa: DemoOptions['spa'],
+  { spa, logger }: DemoOptions,
   { spaOrigin, backendOrigin, spaServer }: Topology,
   storage: Storage,
 ): Promise<RequestListener> {
@@ -260,6 +260,7 @@ async function spaHandler(
     connectOrigins: [backendOrigin],
     otherOrigins: [storage.url],
     agentUrl: `${backendOrigin}/oauth-agent`,
+    logger,
   })
 }
 

@@ -8,6 +8,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { createSpaHandler } from '@token-handler/cli'
 import { hardenServer, serverOptions } from '@token-handler/oauth-proxy'
+import { createLogger } from '@token-handler/shared'
 import { parsePort, readEnvironment, runUntilStopped } from './environment.ts'
 
 await runUntilStopped('SPA', async () => {
@@ -24,6 +25,7 @@ await runUntilStopped('SPA', async () => {
     callbackPath: '/callback',
     connectOrigins: agentUrl === undefined ? [] : [new URL(agentUrl).origin],
     agentUrl,
+    logger: createLogger('warn'),
   })
   const server = createServer(serverOptions, spa)
   hardenServer(server)

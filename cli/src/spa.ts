@@ -1,6 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import type { RequestListener, ServerResponse } from 'node:http'
 import { join } from 'node:path'
-import express, { type Express, type Response } from 'express'
+import express, { type Request, type Response } from 'express'
+import { describeError, errorCatalogue, type ErrorCode, type Logger } from '@token-handler/shared'
 
 export interface SpaOptions {
   /** Folder of the built SPA, with an index.html and a callback.html. */
@@ -18,14 +21,16 @@ export interface SpaOptions {
    * root element, so that one build serves every environment.
    */
   readonly agentUrl?: string | undefined
+  /** Gets one line for each request that is refused. */
+  readonly logger: Logger
 }
 
 /**
  * Serves a built SPA. Nothing here depends on a cookie: the page is public, what it shows comes from the APIs.
  * @throws Error (ENOENT) when the folder has no index.html or no callback.html.
  */
-export function createSpaHandler(options: SpaOptions): Express {
-  const { root, origin, callbackPath, connectOrigins, otherOrigins = [], agentUrl } = options
+export function createSpaHandler(options: SpaOptions): RequestListener {
+  const { root, origin, callbackPath, connectOrigins, otherOrigins = [], agentUrl, logger } = options
   const readPage = (name: string): string => withAgentUrl(readFileSync(join(root, name), 'utf8'), agentUrl)
   const index = readPage('index.html')
   const callback = readPage('callback.html')
@@ -37,16 +42,6 @@ export function createSpaHandler(options: SpaOptions): Express {
   app.disable('x-powered-by')
   app.disable('etag')
 
-  app.use((_req, res, next) => {
-    res.setHeader('X-Content-Type-Options', 'nosniff')
-    res.setHeader('Referrer-Policy', 'no-referrer')
-    // What is no page is no document either: an SVG or an error shown by itself runs nothing.
-    res.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'")
-    res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
-    res.setHeader('Cross-Origin-Resource-Policy', 'same-origin')
-    if (origin.startsWith('https:')) res.setHeader('Strict-Transport-Security', `max-age=${hstsSeconds}`)
-    next()
-  })
   // A document of its own: injected script of the app can open it in a popup or frame, but neither read its address nor
   // make it run anything else (docs/decisions/0003).
   app.get([callbackPath, '/callback.html'], (_req, res) => {
@@ -69,19 +64,64 @@ export function createSpaHandler(options: SpaOptions): Express {
   )
   // Deep links: every path without a file extension is the app's.
   app.get(/^\/[^.]*$/, (_req, res) => sendIndex(res))
-  app.use((_req, res) => {
-    res.statusCode = 404
+  app.use((_req, res) => refuse(res))
+
+  return (req, res) => {
+    protect(res)
+    // Express itself would answer an error with a page that holds the stack.
+    app(req as Request, res as Response, (error?: unknown) => refuse(res, error))
+  }
+
+  function refuse(res: ServerResponse, error?: unknown): void {
+    const { status: given, headers = {} } = (error ?? { status: 404 }) as HttpError
+    const code = codes.get(given) ?? 'server_error'
+    const { status, message } = errorCatalogue[code]
+    const fields = { event: 'request_refused', code, status, requestId: randomUUID() }
+    if (status === 500) logger.error({ ...fields, error: describeError(error) }, 'A file cannot be served.')
+    else logger.info(fields, 'A request was refused.')
+    if (res.headersSent) {
+      res.destroy()
+      return
+    }
+    // Those of the file are not the error's.
+    for (const name of res.getHeaderNames()) res.removeHeader(name)
+    protect(res)
+    res.statusCode = status
+    res.setHeaders(new Map(Object.entries(headers)))
     res.setHeader('Content-Type', 'application/json')
     res.setHeader('Cache-Control', 'no-store')
-    res.end(JSON.stringify({ code: 'not_found', message: 'There is nothing here.' }))
-  })
-  return app
+    res.setHeader('X-Request-Id', fields.requestId)
+    res.end(JSON.stringify({ code, message }))
+  }
+
+  function protect(res: ServerResponse): void {
+    res.setHeader('X-Content-Type-Options', 'nosniff')
+    res.setHeader('Referrer-Policy', 'no-referrer')
+    // What is no page is no document either: an SVG or an error shown by itself runs nothing.
+    res.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'")
+    res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
+    res.setHeader('Cross-Origin-Resource-Policy', 'same-origin')
+    if (origin.startsWith('https:')) res.setHeader('Strict-Transport-Security', `max-age=${hstsSeconds}`)
+  }
 
   function sendIndex(res: Response): void {
     res.setHeader('Cache-Control', 'no-cache')
     sendPage(res, index, appPolicy(appConnect))
   }
 }
+
+/** An error as express.static gives it. */
+interface HttpError {
+  readonly status?: number
+  /** Those that the status asks for. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+const codes: ReadonlyMap<number | undefined, ErrorCode> = new Map([
+  [404, 'not_found'],
+  [412, 'precondition_failed'],
+  [416, 'range_not_satisfiable'],
+])
 
 /** Two years, as is usual (RFC 6797 section 6.1.1). */
 const hstsSeconds = 63_072_000

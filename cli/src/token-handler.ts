@@ -89,7 +89,7 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
           tokens: heldTokens,
         })
   const devServer = configuredDevServer(config, logger)
-  const spa = deps.spa ?? devServer?.handle ?? configuredSpa(config, configFile)
+  const spa = deps.spa ?? devServer?.handle ?? configuredSpa(config, configFile, logger)
 
   const server = deps.server ?? createPublicServer(config.listen, { configFile, options: serverOptions, logger })
   hardenServer(server, logger, registry)
@@ -212,7 +212,7 @@ function isUnder(target: string, path: string): boolean {
   return next === undefined || next === '/' || next === '?' || path === '/'
 }
 
-function configuredSpa(config: Config, configFile: string): RequestListener | undefined {
+function configuredSpa(config: Config, configFile: string, logger: Logger): RequestListener | undefined {
   if (config.spa === undefined || !('root' in config.spa)) return undefined
   try {
     return createSpaHandler({
@@ -221,6 +221,7 @@ function configuredSpa(config: Config, configFile: string): RequestListener | un
       callbackPath: callbackPathOf(config),
       connectOrigins: [...trustedOriginsOf(config)].filter((origin) => origin !== config.public_url),
       otherOrigins: config.spa.connect_origins,
+      logger,
     })
   } catch (error) {
     const { code = 'unknown error' } = error as NodeJS.ErrnoException

@@ -2,6 +2,7 @@ import type { RequestListener, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { createSpaHandler } from '@token-handler/cli'
+import { silentLogger } from '@token-handler/shared'
 import type { Browser } from 'playwright-core'
 import { launchBrowser } from '../support/browser.ts'
 import { startTestDemo, type TestDemo } from '../support/demo.ts'
@@ -26,6 +27,7 @@ function appWithout(isStripped: (path: string) => boolean): (server: Server) => 
       origin: `http://localhost:${(server.address() as AddressInfo).port}`,
       callbackPath: '/callback',
       connectOrigins: [],
+      logger: silentLogger,
     })
     return (req, res) => {
       if (isStripped((req.url ?? '').split('?', 1)[0] ?? '')) {

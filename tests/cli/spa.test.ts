@@ -1,16 +1,18 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { connect, type AddressInfo } from 'node:net'
+import { connect, createServer as createSocketServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { createSpaHandler, fixedKeys, startTokenHandler, type SpaOptions } from '@token-handler/cli'
-import { checkConfig, generateKeyFile, silentLogger } from '@token-handler/shared'
+import { checkConfig, errorCatalogue, generateKeyFile, silentLogger, type ErrorCode } from '@token-handler/shared'
+import { keptLog } from '../support/kept-log.ts'
 
 const locked = "default-src 'none'; frame-ancestors 'none'"
 const root = mkdtempSync(join(tmpdir(), 'token-handler-spa-test-'))
 const opened: { close(): unknown }[] = []
+const log = keptLog()
 let http: string
 let https: string
 
@@ -104,6 +106,49 @@ describe('the built SPA', () => {
     expect((await fetch(`${http}/`, { method: 'POST' })).status).toBe(404)
   })
 
+  it.each([
+    ['a range beyond the end', 'GET', { range: 'bytes=9999-' }, 416, 'range_not_satisfiable'],
+    ['a range beyond the end, of HEAD', 'HEAD', { range: 'bytes=9999-' }, 416, 'range_not_satisfiable'],
+    ['an old version', 'GET', { 'if-match': '"x"' }, 412, 'precondition_failed'],
+    ['an older date', 'GET', { 'if-unmodified-since': new Date(0).toUTCString() }, 412, 'precondition_failed'],
+  ] as const)(
+    '[D-SEC-06] who asks a file for %s (%s) gets an error that tells nothing',
+    async (_what, method, headers, status, code) => {
+      const answer = await fetch(`${http}/assets/index-12345678.js`, { method, headers })
+      expect(answer.status).toBe(status)
+      expect(await errorOf(answer)).toBe(method === 'HEAD' ? '' : code)
+      expect(answer.headers.get('content-range')).toBe(status === 416 ? 'bytes */1' : null)
+    },
+  )
+
+  it('[D-SEC-06] a file that cannot be read is 500, and the cause is in the log alone', async () => {
+    // It can be looked at, but not opened.
+    const socket = createSocketServer().listen(join(root, 'assets', 'page.html'))
+    await once(socket, 'listening')
+    try {
+      const answer = await fetch(`${http}/assets/page.html`)
+      expect([answer.status, await errorOf(answer)]).toEqual([500, 'server_error'])
+      const lines = log.lines.map((line) => JSON.parse(line) as Record<string, unknown>)
+      expect(lines.filter(({ requestId }) => requestId === answer.headers.get('x-request-id'))).toMatchObject([
+        { level: 50, event: 'request_refused', code: 'server_error', status: 500, error: { code: 'ENXIO' } },
+      ])
+    } finally {
+      socket.close()
+    }
+  })
+
+  it('answers a target that is no address in JSON too', async () => {
+    const head = (await rawGet('http://[')).toLowerCase()
+    expect(head).toMatch(/^http\/1\.1 404 /)
+    for (const line of [
+      'content-type: application/json',
+      'cache-control: no-store',
+      'x-content-type-options: nosniff',
+    ]) {
+      expect(head).toContain(line)
+    }
+  })
+
   it('[D-OR-08] redirects nobody anywhere', async () => {
     for (const target of ['//evil.test/%2e%2e', '//evil.test/..', '/assets', '/\\evil.test', 'http://evil.test/']) {
       const head = await rawGet(target)
@@ -163,12 +208,27 @@ describe('the built SPA', () => {
   })
 })
 
-async function serve(options: Omit<SpaOptions, 'root' | 'callbackPath'>): Promise<string> {
-  const server = createServer(createSpaHandler({ root, callbackPath: '/callback', ...options }))
+async function serve(options: Omit<SpaOptions, 'root' | 'callbackPath' | 'logger'>): Promise<string> {
+  const server = createServer(createSpaHandler({ root, callbackPath: '/callback', logger: log.logger, ...options }))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   opened.push({ close: () => [server.close(), server.closeAllConnections()] })
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+/** The code of an error, once it is made sure that it is one of ours and that nothing of the file is with it. */
+async function errorOf(answer: Response): Promise<string> {
+  const { headers } = answer
+  expect(headers.get('content-type')).toBe('application/json')
+  expect([headers.get('cache-control'), headers.get('content-security-policy')]).toEqual(['no-store', locked])
+  expect(headers.get('x-content-type-options')).toBe('nosniff')
+  expect(headers.get('x-request-id')).toBeTruthy()
+  for (const name of ['etag', 'last-modified', 'accept-ranges']) expect([name, headers.get(name)]).toEqual([name, null])
+  const text = await answer.text()
+  if (text === '') return text
+  const { code, ...rest } = JSON.parse(text) as { code: ErrorCode }
+  expect(rest).toEqual({ message: errorCatalogue[code].message })
+  return code
 }
 
 /** The head of the answer to a target that `fetch` would tidy up. */
