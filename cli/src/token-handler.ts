@@ -93,11 +93,10 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
 
   const server = deps.server ?? createPublicServer(config.listen, { configFile, options: serverOptions, logger })
   hardenServer(server, logger, registry)
-  server.on(
-    'request',
-    dispatch({ agent, proxy, spa, agentPath: config.cookies.agent_path, apiPath: config.cookies.access_token_path }),
-  )
-  const ours = [config.cookies.agent_path, config.cookies.access_token_path]
+  const { agent_path: agentPath } = config.cookies
+  const apiPaths = apiPathsOf(config)
+  server.on('request', dispatch({ agent, proxy, spa, agentPath, apiPaths }))
+  const ours = [agentPath, ...apiPaths]
   server.on('upgrade', (req: IncomingMessage, socket, head: Buffer) => {
     const isOurs = ours.some((path) => isUnder(req.url ?? '', path))
     if (devServer !== undefined && !isOurs) devServer.upgrade(req, socket, head)
@@ -190,15 +189,20 @@ interface Parts {
   readonly proxy: OAuthProxy | undefined
   readonly spa: RequestListener | undefined
   readonly agentPath: string
-  readonly apiPath: string
+  readonly apiPaths: readonly string[]
 }
 
-/** The agent's path is the agent's, the API path the proxy's, and what is left is the SPA's, where one is served. */
-function dispatch({ agent, proxy, spa, agentPath, apiPath }: Parts): RequestListener {
+/** Where the SPA is not: all below the API path, known or not. At `/` that would be everything, so there it is the routes. */
+function apiPathsOf({ cookies: { access_token_path: path }, proxy }: Config): readonly string[] {
+  return path === '/' ? proxy.routes.map((route) => route.path) : [path]
+}
+
+/** The agent's path is the agent's, the API paths the proxy's, and what is left is the SPA's, where one is served. */
+function dispatch({ agent, proxy, spa, agentPath, apiPaths }: Parts): RequestListener {
   return (req: IncomingMessage, res: ServerResponse) => {
     const path = req.url ?? ''
     if (agent !== undefined && isUnder(path, agentPath)) agent.handler(req, res)
-    else if (spa !== undefined && !isUnder(path, apiPath)) {
+    else if (spa !== undefined && !apiPaths.some((apiPath) => isUnder(path, apiPath))) {
       if (proxy === undefined) spa(req, res)
       else proxy.handle(req, res, () => spa(req, res))
     } else if (proxy !== undefined) proxy.handle(req, res)

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { createServer, type IncomingHttpHeaders } from 'node:http'
+import { createServer, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -143,6 +143,21 @@ describe('spa.dev_server', () => {
     expect(await last).toBe(true)
   })
 
+  it('gets the WebSockets that are no route of the API where the access cookie is at /', async () => {
+    const routes = [{ path: '/api/feed', upstream: 'http://127.0.0.1:1', websocket: true }]
+    const { url, port } = await start(
+      { dev_server: await startStreaming(() => {}) },
+      { cookies: { access_token_path: '/' }, proxy: { routes } },
+    )
+    const { host } = new URL(url)
+    const open = (path: string) => new WebSocket(`ws://127.0.0.1:${port}${path}`, { headers: { host, origin: url } })
+    const [message] = (await once(open('/hot'), 'message')) as [Buffer]
+    expect(String(message)).toBe('reload')
+    const [, refusal] = (await once(open('/api/feed'), 'unexpected-response')) as [unknown, IncomingMessage]
+    expect(refusal.statusCode).toBe(401)
+    refusal.destroy()
+  })
+
   it('refuses requests for another host, which a rebound name would send', async () => {
     const received: IncomingHttpHeaders[] = []
     const { url, port } = await start({ dev_server: await startScripted((headers) => received.push(headers)) })
@@ -209,13 +224,16 @@ function configWith(spa: NonNullable<ConfigInput['spa']>, port: number): ConfigI
   }
 }
 
-async function start(spa: NonNullable<ConfigInput['spa']>): Promise<{
+async function start(
+  spa: NonNullable<ConfigInput['spa']>,
+  changes: Partial<ConfigInput> = {},
+): Promise<{
   url: string
   port: number
   running: RunningTokenHandler
 }> {
   const port = await freePort()
-  const config = checkConfig(configWith(spa, port))
+  const config = checkConfig({ ...configWith(spa, port), ...changes })
   const keys = fixedKeys(generateKeyFile(new Date()), { issuer: 'http://127.0.0.1:1', clientId: 'spa' })
   const running = await startTokenHandler({ config: { ...config, shutdown_seconds: 0 }, keys, logger: silentLogger })
   opened.push(running)

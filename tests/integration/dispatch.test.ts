@@ -3,17 +3,22 @@ import { startTestDemo, type TestDemo } from '../support/demo.ts'
 import { exchange, rawRequest, type RawAnswer } from '../support/raw-client.ts'
 
 let demo: TestDemo
+let rootDemo: TestDemo
 
 beforeAll(async () => {
   demo = await startTestDemo()
+  rootDemo = await startTestDemo({
+    configure: (config) => ({ ...config, cookies: { access_token_path: '/' } }),
+  })
 })
 
 afterAll(async () => {
   await demo.close()
+  await rootDemo.close()
 })
 
-function get(target: string, method = 'GET'): Promise<RawAnswer> {
-  const { host, port } = new URL(demo.url)
+function get(target: string, method = 'GET', { url } = demo): Promise<RawAnswer> {
+  const { host, port } = new URL(url)
   const headers = [`Host: ${host}`, 'token-handler-version: 1', 'Sec-Fetch-Site: same-origin']
   return exchange(Number(port), rawRequest(`${method} ${target}`, headers), { method })
 }
@@ -108,5 +113,33 @@ describe('one listener for SPA, agent and proxy', () => {
   it('keeps files that are not there apart from the app', async () => {
     const answer = await get('/assets/nope.js')
     expect([answer.status, answer.json().code]).toEqual([404, 'not_found'])
+  })
+})
+
+describe('one listener whose access cookie is at /', () => {
+  it('serves the app and its callback page wherever no route is', async () => {
+    for (const target of ['/', '/?x=1', '/orders', '/api', '/api/unknown', '/callback?code=x&state=y']) {
+      const answer = await get(target, 'GET', rootDemo)
+      expect([target, answer.status, answer.values('content-type')]).toEqual([
+        target,
+        200,
+        ['text/html; charset=utf-8'],
+      ])
+    }
+  })
+
+  it.each(['/api/me', '/api/me?x=1', '/api/orders/1', '/api/%6de', '/API/me', '//api/me', '/api/../api/me'])(
+    'lets nobody reach the API at %s without a session',
+    async (target) => {
+      expect(['app', 'refused']).toContain(outcomeOf(await get(target, 'GET', rootDemo)))
+      expect(rootDemo.api.received).toHaveLength(0)
+    },
+  )
+
+  it('leaves the routes to the proxy, and the agent its path', async () => {
+    const api = await get('/api/me', 'GET', rootDemo)
+    expect([api.status, api.json().code]).toEqual([401, 'session_missing'])
+    const agent = await get('/oauth-agent/session', 'GET', rootDemo)
+    expect([agent.status, agent.json()]).toEqual([200, { is_logged_in: false }])
   })
 })

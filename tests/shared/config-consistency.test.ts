@@ -299,6 +299,18 @@ describe('a configuration is refused when', () => {
     ).toEqual(['listen.tls: contradicts public_url, which is not https'])
   })
 
+  it('a route takes the pages of the SPA that is served', () => {
+    const message = 'takes pages of the SPA (spa): / or that of authorization_server.redirect_uri'
+    const found = (path: string, spa: unknown): string[] =>
+      problemsIn({ spa, proxy: { routes: [route({ path, session: 'none' })] } })
+    for (const spa of [{ root: 'dist' }, { dev_server: 'http://localhost:5173' }]) {
+      expect(found('/', spa)).toEqual([`proxy.routes[0].path: ${message}`])
+      expect(found('/callback', spa)).toEqual([`proxy.routes[0].path: ${message}`])
+      expect(found('/call', spa)).toEqual([])
+    }
+    expect(found('/', undefined)).toEqual([])
+  })
+
   it('the development server of the SPA is elsewhere, or this server itself', () => {
     expect(problemsIn({ spa: { dev_server: 'http://vite.example:5173' } })).toEqual([
       'spa.dev_server: must be on this machine: what it sends runs in the SPA',

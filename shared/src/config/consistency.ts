@@ -87,7 +87,7 @@ function checkPaths({ cookies }: Config): ConfigProblem[] {
 }
 
 function checkRoutes(config: Config): ConfigProblem[] {
-  const { proxy, cookies } = config
+  const { proxy, cookies, spa } = config
   const problems: ConfigProblem[] = []
   const seen = new Set<string>()
   proxy.routes.forEach((route, index) => {
@@ -97,6 +97,9 @@ function checkRoutes(config: Config): ConfigProblem[] {
     if (isUnder(route.path, cookies.agent_path)) at('path', 'lies under cookies.agent_path, which the agent serves')
     if (route.session === 'required' && !isUnder(route.path, cookies.access_token_path)) {
       at('path', 'must lie under cookies.access_token_path, or the browser sends it no access cookie')
+    }
+    if (spa !== undefined && pagesOf(config).some((page) => isUnder(page, route.path))) {
+      at('path', 'takes pages of the SPA (spa): / or that of authorization_server.redirect_uri')
     }
     if (pointsAtUs(route.upstream, config)) at('upstream', 'points at this server itself')
     const conditions = [...route.scopes, ...route.roles, ...route.acr_values, ...Object.keys(route.claims)]
@@ -116,6 +119,12 @@ function checkRoutes(config: Config): ConfigProblem[] {
     }
   })
   return problems
+}
+
+/** Without these there is no SPA, where we serve it. */
+function pagesOf({ authorization_server: { redirect_uri }, public_url }: Config): readonly string[] {
+  const { origin, pathname } = new URL(redirect_uri)
+  return origin === public_url ? ['/', pathname] : ['/']
 }
 
 function checkTimes({ session, authorization_server }: Config): ConfigProblem[] {

@@ -10,7 +10,9 @@ export const cookies = z
       .describe('Part of every cookie name; applications on one host need different ones.'),
     access_token_path: publicPath
       .default('/api')
-      .describe('Public path of the OAuth Proxy; the access cookie is sent there only.'),
+      .describe(
+        'Public path of the OAuth Proxy; the access cookie is sent there only. With / and spa, all but the routes is the SPA.',
+      ),
     agent_path: publicPath.default('/oauth-agent').describe('Public path of the OAuth Agent.'),
     persistent: z.boolean().default(true).describe('false: the cookies end with the browser session.'),
     header_budget: z
