@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { RequestListener, ServerResponse } from 'node:http'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import express, { type Request, type Response } from 'express'
 import { describeError, errorCatalogue, type ErrorCode, type Logger } from '@token-handler/shared'
 
@@ -56,7 +56,7 @@ export function createSpaHandler(options: SpaOptions): RequestListener {
       redirect: false,
       dotfiles: 'ignore',
       setHeaders(res, path) {
-        const isHashed = /-[A-Za-z0-9_-]{8}\.[a-z0-9]+$/.test(path)
+        const isHashed = hashedFile.test(relative(root, path))
         res.setHeader('Cache-Control', isHashed ? 'public, max-age=31536000, immutable' : 'no-cache')
         if (path.endsWith('.html')) res.setHeader('Content-Security-Policy', appPolicy(appConnect))
       },
@@ -122,6 +122,9 @@ const codes: ReadonlyMap<number | undefined, ErrorCode> = new Map([
   [412, 'precondition_failed'],
   [416, 'range_not_satisfiable'],
 ])
+
+/** What Vite and its like write, `assets/index-BxYz0123.js`; not `app-manifest.json`, which only looks like it. */
+const hashedFile = /^assets\/.*-(?=[a-z_-]*[A-Z\d])[\w-]{8}\.(?!html$)[a-z\d]+$/
 
 /** Two years, as is usual (RFC 6797 section 6.1.1). */
 const hstsSeconds = 63_072_000

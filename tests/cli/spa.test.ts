@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import { connect, createServer as createSocketServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { createSpaHandler, fixedKeys, startTokenHandler, type SpaOptions } from '@token-handler/cli'
 import { checkConfig, errorCatalogue, generateKeyFile, silentLogger, type ErrorCode } from '@token-handler/shared'
@@ -65,10 +65,24 @@ describe('the built SPA', () => {
     },
   )
 
-  it('keeps files with a hash in their name for ever, and asks again for others', async () => {
-    const hashed = await fetch(`${http}/assets/index-12345678.js`)
-    expect(hashed.headers.get('cache-control')).toBe('public, max-age=31536000, immutable')
-    expect((await fetch(`${http}/favicon.svg`)).headers.get('cache-control')).toBe('no-cache')
+  it.each([
+    ...['index-12345678.js', 'index-DrMA_-x9.css', 'fonts/inter-BxYz0123.woff2'].map((name) => [
+      `/assets/${name}`,
+      true,
+    ]),
+    ...['/favicon.svg', '/logo-inverted.svg', '/de-messages.json', '/silent-callback.html', '/app-manifest.json'].map(
+      (path) => [path, false],
+    ),
+    ...['app-manifest.json', 'how-to-login.js', 'frame-12345678.html'].map((name) => [`/assets/${name}`, false]),
+    ['/index-12345678.js', false],
+    ['/other/assets/index-12345678.js', false],
+  ] as [string, boolean][])('%s is kept for ever: %s', async (path, isKept) => {
+    const file = join(root, path)
+    mkdirSync(dirname(file), { recursive: true })
+    writeFileSync(file, '1')
+    const { status, headers } = await fetch(http + path)
+    const expected = isKept ? 'public, max-age=31536000, immutable' : 'no-cache'
+    expect([status, headers.get('cache-control')]).toEqual([200, expected])
   })
 
   it.each(['/', '/callback', '/assets/index-12345678.js', '/favicon.svg', '/none.js', '/oauth-agent/session'])(
