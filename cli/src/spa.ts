@@ -62,8 +62,7 @@ export function createSpaHandler(options: SpaOptions): RequestListener {
       },
     }),
   )
-  // Deep links: every path without a file extension is the app's.
-  app.get(/^\/[^.]*$/, (_req, res) => sendIndex(res))
+  app.get(/^/, (req, res) => (asksForApp(req) ? sendIndex(res) : refuse(res)))
   app.use((_req, res) => refuse(res))
 
   return (req, res) => {
@@ -108,6 +107,16 @@ export function createSpaHandler(options: SpaOptions): RequestListener {
     res.setHeader('Cache-Control', 'no-cache')
     sendPage(res, index, appPolicy(appConnect))
   }
+}
+
+/**
+ * Whether a path that is no file is a deep link into the app. Browsers say when they want a page; old ones ask for HTML, and
+ * calls and tools for a path without an extension. Scripts and images that are not there are not the app.
+ */
+function asksForApp({ path, headers }: Request): boolean {
+  const { 'sec-fetch-dest': destination, accept = '' } = headers
+  if (destination !== undefined && destination !== 'empty') return destination === 'document'
+  return !path.includes('.') || (destination === undefined && accept.includes('text/html'))
 }
 
 /** An error as express.static gives it. */

@@ -51,6 +51,33 @@ describe('the built SPA', () => {
     )
   })
 
+  it.each(['/v1.2/list', '/users/jane.doe', '/orders', '/files/report.pdf?x=1'])(
+    'a navigation to %s shows the app',
+    async (path) => {
+      for (const headers of [
+        ['Sec-Fetch-Dest: document', 'Sec-Fetch-Mode: navigate'],
+        ['Accept: text/html,application/xhtml+xml,*/*;q=0.8'],
+      ]) {
+        const head = await rawGet(path, headers)
+        expect([path, head]).toEqual([path, expect.stringMatching(/^HTTP\/1\.1 200 /)])
+        expect(head).toContain('text/html')
+      }
+    },
+  )
+
+  it.each([
+    ['/orders', 'script'],
+    ['/orders', 'image'],
+    ['/assets/none.js', 'script'],
+    ['/users/jane.doe', 'image'],
+    ['/users/jane.doe', 'iframe'],
+    ['/users/jane.doe', 'empty'],
+  ])('%s asked for as %s is 404, never the app', async (path, destination) => {
+    const head = await rawGet(path, [`Sec-Fetch-Dest: ${destination}`, 'Accept: text/html, */*'])
+    expect(head).toMatch(/^HTTP\/1\.1 404 /)
+    expect(head).toContain('application/json')
+  })
+
   it.each(['/callback', '/callback?code=c&state=s', '/callback.html'])(
     '%s is a document of its own that runs one file and stays in no cache',
     async (path) => {
@@ -246,9 +273,10 @@ async function errorOf(answer: Response): Promise<string> {
 }
 
 /** The head of the answer to a target that `fetch` would tidy up. */
-async function rawGet(target: string): Promise<string> {
+async function rawGet(target: string, headers: readonly string[] = []): Promise<string> {
   const socket = connect(Number(new URL(http).port), '127.0.0.1')
-  socket.write(`GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
+  const lines = [`GET ${target} HTTP/1.1`, 'Host: localhost', 'Connection: close', ...headers]
+  socket.write(`${lines.join('\r\n')}\r\n\r\n`)
   let text = ''
   for await (const chunk of socket) text += String(chunk)
   return text.split('\r\n\r\n', 1)[0] ?? ''
