@@ -304,6 +304,10 @@ function mount(app: Express, base: string): OAuthAgent['handler'] {
     }
     req.url = target
     res.removeHeader('x-powered-by')
-    app(req, res)
+    // What Express cannot take apart, such as `http://[`, it gives back at once. It is no path of ours, as `/` is none.
+    app(req as express.Request, res as express.Response, () => {
+      req.url = '/'
+      app(req, res)
+    })
   }
 }

@@ -291,6 +291,34 @@ describe('the handler', () => {
   })
 })
 
+describe('a target that is no address', () => {
+  const send = (lines: readonly string[]): Promise<string> =>
+    sendRaw(Number(scripted.agent.url.port), [...lines, 'Host: localhost', 'Connection: close', '', ''].join('\r\n'))
+
+  it('[D-SEC-06] is refused like any other that the agent does not know', async () => {
+    const trusted = [`Origin: ${trustedOrigin}`, 'token-handler-version: 1']
+    for (const [headers, status, code] of [
+      [trusted, 404, 'not_found'],
+      [[], 403, 'missing_header'],
+    ] as const) {
+      const answer = await send(['GET http://[ HTTP/1.1', ...headers])
+      expect(answer).toContain(`HTTP/1.1 ${status} `)
+      expect(answer).toMatch(/^content-type: application\/json\r$/im)
+      expect(answer).toMatch(/^cache-control: no-store\r$/im)
+      expect(answer).toMatch(/^x-request-id: [\w-]{8,}\r$/im)
+      expect(answer.endsWith(`{"error_code":"${code}"}`)).toBe(true)
+    }
+  })
+
+  it('leaves a line in the log', async () => {
+    const before = scripted.agent.log().length
+    await send(['GET http://[canary HTTP/1.1', 'X-Request-Id: gateway-9876543210'])
+    const [line = ''] = scripted.agent.log().slice(before).trim().split('\n')
+    expect(JSON.parse(line)).toMatchObject({ event: 'request', id: 'gateway-9876543210', route: 'other', status: 403 })
+    expect(line).not.toContain('canary')
+  })
+})
+
 describe('the log', () => {
   it('[D-OPS-03][D-OPS-06] has one line a request with code and id, and no text of the request', async () => {
     const before = scripted.agent.log().length
