@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
-import { describeError, TokenHandlerError, type ErrorCode, type Logger } from '@token-handler/shared'
+import { describeError, errorCatalogue, TokenHandlerError, type ErrorCode, type Logger } from '@token-handler/shared'
 import { sendJson } from './answers.ts'
 
 const requestIdHeader = 'x-request-id'
@@ -70,6 +70,8 @@ export function answerErrors(
       res.destroy()
       return
     }
+    const { challenge } = errorCatalogue[known.code]
+    if (challenge !== undefined) res.setHeader('www-authenticate', challenge)
     for (const [name, value] of Object.entries(known.headers)) res.setHeader(name, value)
     if (known.retryAfterSeconds !== undefined) res.setHeader('retry-after', String(known.retryAfterSeconds))
     // What is left of a body that we do not read must not be taken for the next request.

@@ -34,12 +34,8 @@ export type Refuse = (
   cause?: unknown,
 ) => void
 
-/** What RFC 9110 asks for beside a status, and RFC 6750 section 3.1: nothing is wrong with a token that was not there. */
+/** What RFC 9110 asks for beside a status. */
 const usualHeaders = new Map<ErrorCode, HeaderLines>([
-  ['session_missing', ['www-authenticate', 'Bearer']],
-  ['access_token_expired', ['www-authenticate', 'Bearer error="invalid_token"']],
-  ['session_ended', ['www-authenticate', 'Bearer error="invalid_token"']],
-  ['context_changed', ['www-authenticate', 'Bearer error="invalid_token"']],
   ['upgrade_required', ['upgrade', 'websocket', 'connection', 'upgrade']],
   ['upstream_overloaded', ['retry-after', '1']],
   ['too_many_streams', ['retry-after', '10']],
@@ -74,7 +70,7 @@ export function createRefuse({
     const requestId = randomUUID()
     const outcomes = route?.outcomes ?? unrouted
     outcomes.refuse(code)
-    const { status } = errorCatalogue[code]
+    const { status, challenge } = errorCatalogue[code]
     const level = status < 500 ? 'info' : status === 500 ? 'error' : 'warn'
     logger[level](
       {
@@ -107,6 +103,7 @@ export function createRefuse({
     send(req, res, code, [
       ...cors(req.headers.origin),
       ...(usualHeaders.get(code) ?? []),
+      ...(challenge === undefined ? [] : ['www-authenticate', challenge]),
       ...headers,
       'x-request-id',
       requestId,

@@ -8,7 +8,14 @@ interface ErrorEntry {
   readonly status: number
   /** Says what is wrong without telling an attacker anything that he does not know. */
   readonly message: string
+  /**
+   * `WWW-Authenticate` of a 401 (RFC 9110 section 15.5.2); without `error` where nothing may have been shown (RFC 6750
+   * section 3.1). Always Bearer: other schemes make browsers ask for a password.
+   */
+  readonly challenge?: string
 }
+
+const invalidToken = 'Bearer error="invalid_token"'
 
 const catalogue = {
   // Refused requests
@@ -43,12 +50,25 @@ const catalogue = {
   too_many_streams: { status: 429, message: 'This session has too many open streams. Close one of them.' },
   headers_too_large: { status: 431, message: 'The request header is too large.' },
   // The session
-  session_missing: { status: 401, message: 'There is no session. Log in.' },
-  session_expired: { status: 401, message: 'The session is over. Log in again.' },
-  session_ended: { status: 401, message: 'The session was ended. Log in again.' },
-  session_superseded: { status: 401, message: 'These session cookies were replaced by newer ones.' },
-  access_token_expired: { status: 401, message: 'The access token is expired. Refresh, then repeat the request.' },
-  context_changed: { status: 401, message: 'The session is used from another place than its login. Log in again.' },
+  session_missing: { status: 401, message: 'There is no session. Log in.', challenge: 'Bearer' },
+  session_expired: { status: 401, message: 'The session is over. Log in again.', challenge: 'Bearer' },
+  session_ended: { status: 401, message: 'The session was ended. Log in again.', challenge: invalidToken },
+  session_superseded: {
+    status: 401,
+    message: 'These session cookies were replaced by newer ones.',
+    challenge: invalidToken,
+  },
+  access_token_expired: {
+    status: 401,
+    message: 'The access token is expired. Refresh, then repeat the request.',
+    challenge: invalidToken,
+  },
+  context_changed: {
+    status: 401,
+    message: 'The session is used from another place than its login. Log in again.',
+    challenge: invalidToken,
+  },
+  // With a challenge that says what is asked for (RFC 9470 section 3).
   step_up_required: { status: 401, message: 'This needs a stronger or a more recent login.' },
   // The authorization server
   access_denied: { status: 400, message: 'The login was refused by the user or the authorization server.' },

@@ -133,6 +133,7 @@ describe('a refresh', () => {
   it('without any session is a 401 that sets nothing', async () => {
     const answer = await scripted.agent.browser().post('refresh')
     expect([answer.status, answer.json['error_code'], answer.setCookies]).toEqual([401, 'session_expired', []])
+    expect(answer.headers.get('www-authenticate')).toBe('Bearer')
   })
 
   it('of a session without refresh token answers the time left, then that it is over', async () => {
@@ -368,6 +369,7 @@ describe('rows 9 to 11: older cookies', () => {
     await browser.get('session')
     const answer = await thief.post('refresh')
     expect([answer.status, answer.json['error_code'], answer.setCookies]).toEqual([401, 'session_superseded', []])
+    expect(answer.headers.get('www-authenticate')).toBe('Bearer error="invalid_token"')
     const looked = await thief.get('session')
     expect([looked.text, looked.setCookies]).toEqual(['{"is_logged_in":false}', []])
     expect(scripted.agent.events()).toContain('session_superseded')
