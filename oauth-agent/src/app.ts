@@ -153,7 +153,7 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
   }
 
   const app = newExpressApp()
-  app.use(correlate(logger, routeOf, metrics.request))
+  app.use(correlate(deps.clock, logger, routeOf, metrics.request))
   app.use(securityHeaders(options))
   app.use(cors(options))
   // From the authorization server, not from a browser: no guard applies, and it counts for itself.

@@ -139,7 +139,9 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
     const text = openUnder(key, sealedOutcome)
     const generation = text === undefined ? undefined : sessions.deserialize(text)
     if (generation === undefined) return { state: 'used' }
-    const judgement = await ledger.show(sessions.shown(generation.claims, 'look', false))
+    // The browser shows a pending login, and need not have these cookies.
+    const showing = { cameAt: -Infinity, isActivity: false }
+    const judgement = await ledger.show(sessions.shown(generation.claims, 'look', showing))
     if (judgement.state === 'unknown') throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
     if (judgement.state === 'current') {
       return { state: 'session', generation, idleSecondsLeft: judgement.idleSecondsLeft }

@@ -1,10 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
-import { describeError, errorCatalogue, TokenHandlerError, type ErrorCode, type Logger } from '@token-handler/shared'
+import {
+  describeError,
+  errorCatalogue,
+  TokenHandlerError,
+  type Clock,
+  type ErrorCode,
+  type Logger,
+} from '@token-handler/shared'
 import { sendJson } from './answers.ts'
 
 const requestIdHeader = 'x-request-id'
 const requestIds = new WeakMap<Request, string>()
+const arrivals = new WeakMap<Request, number>()
 const refusals = new WeakMap<Request, ErrorCode>()
 
 /** The id that the answer to a request carries, and the log. */
@@ -12,11 +20,17 @@ export function correlationIdOf(req: Request): string | undefined {
   return requestIds.get(req)
 }
 
+/** When a request came, by `clock.monotonic()`: before its body was read. */
+export function arrivalOf(req: Request): number {
+  return arrivals.get(req) ?? -Infinity
+}
+
 /**
  * Gives every request an id, that of a gateway before us if it sends a harmless one, and logs how each ends.
  * @param ended Told of every request: `ok`, our error code, or `client_gone` where nobody waited for the answer.
  */
 export function correlate(
+  clock: Clock,
   logger: Logger,
   routeOf: (req: Request) => string,
   ended: (route: string, outcome: string) => void,
@@ -26,7 +40,8 @@ export function correlate(
     const id = typeof given === 'string' && /^[A-Za-z0-9._-]{8,64}$/.test(given) ? given : randomUUID()
     requestIds.set(req, id)
     res.setHeader(requestIdHeader, id)
-    const startedAt = performance.now()
+    const startedAt = clock.monotonic()
+    arrivals.set(req, startedAt)
     res.once('close', () => {
       const [route, code] = [routeOf(req), refusals.get(req)]
       ended(route, code ?? (res.writableFinished ? 'ok' : 'client_gone'))
@@ -38,7 +53,7 @@ export function correlate(
         status: res.statusCode,
         code,
         completed: res.writableFinished,
-        ms: Math.round(performance.now() - startedAt),
+        ms: Math.round(clock.monotonic() - startedAt),
       }
       if (res.statusCode >= 400) logger.warn(fields, 'Request refused.')
       else logger.info(fields, 'Request answered.')

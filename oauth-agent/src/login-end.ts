@@ -5,6 +5,7 @@ import { authorizationError, parseAuthorizationResponse } from './authorization-
 import type { Recorder } from './audit-trail.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { Redemption, RedemptionOutcome } from './code-redemption.ts'
+import { arrivalOf } from './errors.ts'
 import type { AgentMetrics } from './metrics.ts'
 import type { ResponseMode } from './options.ts'
 import { parametersOf } from './parameters.ts'
@@ -49,7 +50,7 @@ export function loginEnd({
     const pending = pendingLogins.find(cookieHeader, state)
     if (pending === undefined) {
       if ('error' in result) throw new TokenHandlerError('unknown_state')
-      sendJson(res, 200, sessionAnswer(await liveSession(cookieHeader), clock))
+      sendJson(res, 200, sessionAnswer(await liveSession(req), clock))
       return
     }
     try {
@@ -66,7 +67,7 @@ export function loginEnd({
         context: context.factsOf(req),
       })
       if (outcome.state === 'used') {
-        const session = await liveSession(cookieHeader)
+        const session = await liveSession(req)
         addCookies(res, [pendingLogins.clear(pending)])
         sendJson(res, 200, sessionAnswer(session, clock))
         return
@@ -99,8 +100,8 @@ export function loginEnd({
   }
 
   /** A callback that is reloaded, or come back to, finds the session that it made. */
-  async function liveSession(cookieHeader: string | undefined): Promise<LiveSession> {
-    const session = await sessions.judge(cookieHeader)
+  async function liveSession(req: Request): Promise<LiveSession> {
+    const session = await sessions.judge(req.headers.cookie, arrivalOf(req))
     if (session.state === 'unavailable') throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
     if (session.state !== 'live') throw new TokenHandlerError('unknown_state')
     return session

@@ -12,7 +12,7 @@ import type { Background } from './background.ts'
 import type { AgentMetrics } from './metrics.ts'
 import { identityOf, nonceHash, type Generation, type RefreshCookieClaims } from './session-claims.ts'
 import type { SessionCookies } from './session-cookies.ts'
-import type { Sessions } from './sessions.ts'
+import type { Sessions, Showing } from './sessions.ts'
 import type { IssuedTokens, Tokens } from './tokens.ts'
 
 /** What a browser that shows a generation gets. The rows are those of docs/sessions.md. */
@@ -36,7 +36,7 @@ export interface RefreshProtocol {
    * through the protocol. The answer comes within {@link longestWaitMs}; the passage goes on after that, and after the
    * browser is gone.
    */
-  refresh(shown: RefreshCookieClaims, parameters: URLSearchParams): Promise<RefreshOutcome>
+  refresh(shown: RefreshCookieClaims, parameters: URLSearchParams, showing: Showing): Promise<RefreshOutcome>
 }
 
 export interface RefreshProtocolDeps {
@@ -70,11 +70,15 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
   })
 
   /** One passage through the table, for all requests of this process that show the same generation. */
-  async function pass(shown: RefreshCookieClaims, parameters: URLSearchParams): Promise<RefreshOutcome> {
+  async function pass(
+    shown: RefreshCookieClaims,
+    parameters: URLSearchParams,
+    showing: Showing,
+  ): Promise<RefreshOutcome> {
     const startedAt = clock.monotonic()
     for (let waitedMs = 0; ;) {
       const askedAt = clock.monotonic()
-      const judgement = await ledger.show(sessions.shown(shown, 'lease', true))
+      const judgement = await ledger.show(sessions.shown(shown, 'lease', showing))
       if (judgement.state === 'leased') {
         const done = await spend(shown, judgement, askedAt, parameters)
         if (done !== 'again') return done
@@ -225,7 +229,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       background.persist('commit of a refresh', attempt, { longestPauseMs: 500 })
     }
     if (!sealed.fits) return { outcome: 'too_large', generation, size: sealed.size }
-    return given(generation, committed.state === 'committed' ? await idleSecondsLeft(generation.claims) : undefined)
+    return given(generation, committed.state === 'committed' ? committed.idleSecondsLeft : undefined)
   }
 
   /**
@@ -254,11 +258,6 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     return conclude(shown, judgement)
   }
 
-  async function idleSecondsLeft(claims: RefreshCookieClaims): Promise<number | undefined> {
-    const judgement = await ledger.show(sessions.shown(claims, 'look', false))
-    return judgement.state === 'current' ? judgement.idleSecondsLeft : undefined
-  }
-
   function given(generation: Generation, idleLeft?: number): RefreshOutcome {
     return generation.access === undefined
       ? { outcome: 'too_large', generation, size: 'as logged when it was refreshed' }
@@ -271,11 +270,11 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
   }
 
   return {
-    async refresh(shown, parameters) {
+    async refresh(shown, parameters, showing) {
       const key = `${shown.sid} ${shown.g}`
       let passage = passages.get(key)
       if (passage === undefined) {
-        passage = pass(shown, parameters).finally(() => passages.delete(key))
+        passage = pass(shown, parameters, showing).finally(() => passages.delete(key))
         passages.set(key, passage)
         background.follow('refresh', passage)
       } else metrics.refresh('shared')

@@ -2,6 +2,7 @@ import type { RequestHandler } from 'express'
 import { TokenHandlerError, type AuditEvent, type Clock } from '@token-handler/shared'
 import { addCookies, sendJson, sessionTimes } from './answers.ts'
 import type { Recorder } from './audit-trail.ts'
+import { arrivalOf } from './errors.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import { allowedParameters, parametersOf } from './parameters.ts'
 import type { RefreshOutcome, RefreshProtocol } from './refresh-protocol.ts'
@@ -52,7 +53,7 @@ export function refresh({
     }
     const { claims: shown } = session
     context.check(req, shown)
-    const answer = await protocol.refresh(shown, parameters)
+    const answer = await protocol.refresh(shown, parameters, { cameAt: arrivalOf(req), isActivity: true })
     // What was superseded is recorded as that.
     if (answer.outcome !== 'superseded') audit.record(refreshEvent(shown, answer))
     switch (answer.outcome) {

@@ -1,6 +1,7 @@
 import type { RequestHandler } from 'express'
 import { readSids, TokenHandlerError, type Clock, type CookieNames } from '@token-handler/shared'
 import { addCookies, loggedOutAnswer, sendJson, sessionAnswer } from './answers.ts'
+import { arrivalOf } from './errors.ts'
 import type { SessionContext } from './session-context.ts'
 import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
@@ -21,7 +22,7 @@ export function session({
 }): RequestHandler {
   return async (req, res) => {
     const { cookie: cookieHeader } = req.headers
-    const judged = await sessions.judge(cookieHeader)
+    const judged = await sessions.judge(cookieHeader, arrivalOf(req))
     if (judged.state === 'live') {
       // For whoever comes from elsewhere there is no session; where it belongs, it goes on.
       if (!context.admits(req, judged.claims)) {

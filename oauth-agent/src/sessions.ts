@@ -27,6 +27,14 @@ export interface ShownSession {
   readonly id: IdCookieClaims | undefined
 }
 
+/** The request that shows a session. */
+export interface Showing {
+  /** `clock.monotonic()` when it came; `-Infinity` where no browser shows the cookies, and so acknowledges none. */
+  readonly cameAt: number
+  /** Whether it moves the idle deadline. */
+  readonly isActivity: boolean
+}
+
 export type JudgedSession =
   | ({ readonly state: 'live' } & LiveSession)
   /** Positively over: the cookies under its tag are to be cleared. */
@@ -41,9 +49,9 @@ export interface Sessions {
   /** The session of a Cookie header, if its cookies open and belong together. */
   open(cookieHeader: string | undefined): ShownSession | { readonly expiredSid: string } | undefined
   /** Opens and asks the ledger (rows 9 to 15); without the store, the sealed cookie and the rules answer. */
-  judge(cookieHeader: string | undefined): Promise<JudgedSession>
+  judge(cookieHeader: string | undefined, cameAt: number): Promise<JudgedSession>
   /** What the ledger is shown of a generation. */
-  shown(claims: RefreshCookieClaims, want: ShownGeneration['want'], isActivity: boolean): ShownGeneration
+  shown(claims: RefreshCookieClaims, want: ShownGeneration['want'], showing: Showing): ShownGeneration
   /** Row 10: the newest generation that the holder of `claims` can open, or `undefined` when the chain is broken. */
   openSuccessors(claims: RefreshCookieClaims, blobs: readonly string[]): Generation | undefined
   /** Seals a generation for the holder of the one before it. */
@@ -91,7 +99,7 @@ const revokedAtEnd: ReadonlySet<EndReason> = new Set([
 ])
 
 export function createSessions(deps: SessionsDeps): Sessions {
-  const { options, names, sealer, cookies, ledger, background, logger, audit } = deps
+  const { options, names, sealer, cookies, ledger, background, clock, logger, audit } = deps
   const { issuer, timeoutSeconds } = options.authorizationServer
 
   function open(cookieHeader: string | undefined): ShownSession | { readonly expiredSid: string } | undefined {
@@ -107,13 +115,18 @@ export function createSessions(deps: SessionsDeps): Sessions {
     }
   }
 
-  function shown(claims: RefreshCookieClaims, want: ShownGeneration['want'], isActivity: boolean): ShownGeneration {
+  function shown(
+    claims: RefreshCookieClaims,
+    want: ShownGeneration['want'],
+    { cameAt, isActivity }: Showing,
+  ): ShownGeneration {
     return {
       sid: claims.sid,
       generation: claims.g,
       want,
       // DESIGN section 7: the limit of the call, and a margin to write down its outcome.
       leaseSeconds: timeoutSeconds + 5,
+      ageMs: () => clock.monotonic() - cameAt,
       isActivity,
       identity: identityOf(claims, issuer),
       absoluteDeadline: claims.exp,
@@ -237,11 +250,11 @@ export function createSessions(deps: SessionsDeps): Sessions {
     end,
     endAndRevoke,
 
-    async judge(cookieHeader) {
+    async judge(cookieHeader, cameAt) {
       const session = open(cookieHeader)
       if (session === undefined) return { state: 'none' }
       if ('expiredSid' in session) return { state: 'ended', sid: session.expiredSid }
-      return judged(session, await ledger.show(shown(session.claims, 'look', false)))
+      return judged(session, await ledger.show(shown(session.claims, 'look', { cameAt, isActivity: false })))
     },
 
     serialize,

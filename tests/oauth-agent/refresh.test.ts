@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
-import { createMemoryLedger } from '@token-handler/shared'
+import { createMemoryLedger, type Ledger } from '@token-handler/shared'
 import { fakeClock } from '../support/clock.ts'
 import { json, type Script } from '../support/scripted-authorization-server.ts'
 import { until } from '../support/until.ts'
@@ -8,12 +8,14 @@ import { startScripted, type Scripted } from './scripted.ts'
 import { faultyLedger, type FaultyLedger } from './faulty-ledger.ts'
 
 let scripted: Scripted
+let inner: Ledger
 let ledger: FaultyLedger
 const replicas: RunningAgent[] = []
 
 beforeEach(async () => {
   const clock = fakeClock()
-  ledger = faultyLedger(createMemoryLedger(clock))
+  inner = createMemoryLedger(clock)
+  ledger = faultyLedger(inner)
   scripted = await startScripted({ clock, ledger: ledger.ledger })
 })
 afterEach(async () => {
@@ -359,6 +361,40 @@ describe('rows 9 to 11: older cookies', () => {
     expect((await browser.post('refresh')).status).toBe(200)
     expect(refreshes()).toBe(3)
   })
+
+  it('lead there though the agent was stopped for long right after it had committed: the browser did not see them yet', async () => {
+    const browser = await scripted.loggedIn()
+    const old = browser.jar.snapshot()
+    ledger.replaced.commit = async (commit) => {
+      const committed = await inner.commit(commit)
+      scripted.clock.advanceSeconds(61)
+      return committed
+    }
+    expect((await browser.post('refresh')).status).toBe(200)
+    ledger.replaced = {}
+    browser.jar.restore(old)
+    expect([(await browser.post('refresh')).status, refreshes()]).toEqual([200, 1])
+  })
+
+  it.each(['GET session', 'POST refresh'])(
+    'lead there though %s with newer ones was judged a minute later, when it was sent before',
+    async (call) => {
+      const [method = '', path = ''] = call.split(' ')
+      const browser = await scripted.loggedIn()
+      const old = browser.jar.snapshot()
+      await browser.post('refresh')
+      scripted.clock.advanceSeconds(30)
+      ledger.replaced.show = async (shown) => {
+        ledger.replaced = {}
+        scripted.clock.advanceSeconds(31)
+        return inner.show(shown)
+      }
+      expect((await browser.send(method, path)).status).toBe(200)
+      const sent = refreshes()
+      browser.jar.restore(old)
+      expect([(await browser.post('refresh')).status, refreshes()]).toEqual([200, sent])
+    },
+  )
 
   it('[E-CK-06][B-RT-05] are worth nothing once the newer ones were seen for good, and change no cookie', async () => {
     const browser = await scripted.loggedIn()

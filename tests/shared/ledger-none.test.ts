@@ -41,7 +41,7 @@ describe('no ledger', () => {
 
   it('takes a commit that comes after a restart', async () => {
     await session.lease(0)
-    expect(await elsewhere().commit(0)).toEqual({ state: 'committed' })
+    expect(await elsewhere().commit(0)).toMatchObject({ state: 'committed' })
   })
 
   it('forgets what is over: memory does not grow, and an old generation is believed again', async () => {

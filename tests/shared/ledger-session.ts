@@ -53,7 +53,7 @@ export function sessionOf(identity: SessionIdentity, ledger: Ledger): LedgerSess
   const { sid, startedAt } = identity
   const facts = { sid, identity, absoluteDeadline: Math.floor(startedAt / 1000) + absoluteSeconds, idleSeconds }
   const show = (generation: number, want: 'look' | 'lease', isActivity: boolean, ageMs = 0): Promise<Judgement> =>
-    ledger.show({ ...facts, generation, want, leaseSeconds, isActivity, ageMs })
+    ledger.show({ ...facts, generation, want, leaseSeconds, isActivity, ageMs: () => ageMs })
   let generation = 0
   const session: LedgerSession = {
     sid,

@@ -116,7 +116,7 @@ describe('the sqlite ledger in trouble', () => {
     expect(new Set(surprises)).toEqual(new Set(['unknown']))
     expect(committed.length).toBeGreaterThan(0)
     expect(await racing.look(committed.length)).toMatchObject({ state: 'current' })
-    expect(await racing.commit(committed.length)).toEqual({ state: 'committed' })
+    expect(await racing.commit(committed.length)).toMatchObject({ state: 'committed' })
   })
 
   it('answers unknown when the file is damaged, and goes on with another', async () => {

@@ -9,6 +9,7 @@ import {
 } from '@token-handler/shared'
 import { addCookies, sendJson } from '../answers.ts'
 import type { Recorder } from '../audit-trail.ts'
+import { arrivalOf } from '../errors.ts'
 import type { AgentMetrics } from '../metrics.ts'
 import type { OAuthAgentOptions } from '../options.ts'
 import { createCounts } from '../rate-limit.ts'
@@ -54,7 +55,7 @@ export function capability(deps: CapabilityDeps, signer: CapabilitySigner | unde
 
   async function liveSession(req: Request): Promise<Extract<JudgedSession, { state: 'live' }> | { clear: string[] }> {
     const { cookie } = req.headers
-    const judged = await sessions.judge(cookie)
+    const judged = await sessions.judge(cookie, arrivalOf(req))
     if (judged.state === 'unavailable') throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
     if (judged.state === 'live') return judged
     return { clear: judged.state === 'ended' ? cookies.clearTag(judged.sid, cookie) : [] }

@@ -36,7 +36,7 @@ export interface Ledger {
   holds(sid: string, lease: string): Promise<Unknown | { readonly state: 'held' | 'lost' }>
 
   /** Row 4: the authorization server gave a success for `generation`; `blob` holds the cookies of the next one. */
-  commit(commit: Commit): Promise<Unknown | Ended | Successors | Superseded | { readonly state: 'committed' }>
+  commit(commit: Commit): Promise<Unknown | Ended | Successors | Superseded | Committed>
 
   /** Row 5: the authorization server surely did not process the request. */
   release(sid: string, lease: string): Promise<void>
@@ -136,10 +136,10 @@ export interface ShownGeneration {
   /** Life of a lease: the limit of one call to the authorization server plus 5 s. */
   readonly leaseSeconds: number
   /**
-   * Milliseconds since the browser's request came, by a clock that never jumps. What was sent before the minute was over
-   * acknowledges nothing, however late it is judged. 0 unless given.
+   * Milliseconds since the browser's request came, by a clock that never jumps; asked for when it is judged. What was sent
+   * before the minute was over acknowledges nothing, however late that is.
    */
-  readonly ageMs?: number
+  readonly ageMs: () => number
   /** Whether this counts as user activity: moves the idle deadline, at most once a minute. */
   readonly isActivity: boolean
   /** The sealed facts of the shown cookie, for a store that lost the session (row 15). */
@@ -161,6 +161,12 @@ export type Judgement =
   | Ended
   | Absent
   | Unknown
+
+/** Row 4. Nothing is acknowledged: the browser has yet to get the cookies. */
+export interface Committed {
+  readonly state: 'committed'
+  readonly idleSecondsLeft: number
+}
 
 /** Row 10: the sealed cookies of the generations after the shown one, oldest first, up to the newest. */
 export interface Successors {

@@ -6,6 +6,7 @@ import {
   maxParked,
   type Absent,
   type Commit,
+  type Committed,
   type EndedSession,
   type Ended,
   type EndReason,
@@ -154,13 +155,13 @@ export function showGeneration(
     // Row 12: we sealed this cookie, so it is the store that is behind. What is parked stays: a late commit may fill the gap.
     record = { ...record, ...free, generation: shown.generation, givenAt: now }
   }
-  if (isSettled(record, now - (shown.ageMs ?? 0)) && record.acknowledged < record.generation) {
+  if (isSettled(record, now - shown.ageMs()) && record.acknowledged < record.generation) {
     record = { ...record, parked: [], acknowledged: record.generation }
   }
   const step: Step<Judgement> =
     shown.want === 'look'
       ? {
-          answer: { state: 'current', idleSecondsLeft: Math.ceil((record.activeAt + record.idleMs - now) / 1000) },
+          answer: { state: 'current', idleSecondsLeft: idleSecondsLeft(record, now) },
           record,
         }
       : grantLease(record, shown.leaseSeconds, newLease, context)
@@ -177,7 +178,7 @@ export function commitGeneration(
   known: SessionRecord | undefined,
   commit: Commit,
   context: StepContext,
-): Step<Ended | Successors | Superseded | { readonly state: 'committed' }> {
+): Step<Ended | Successors | Superseded | Committed> {
   const record = known ?? adopt(commit, context)
   // Its records outlive every cookie, so a session that is gone without a trace is over.
   if (record === undefined) return { answer: { state: 'ended', reason: context.endOf(commit.identity) ?? 'absolute' } }
@@ -188,7 +189,7 @@ export function commitGeneration(
     return replay(parkLate(record, next, commit.blob), commit.generation, context.now)
   }
   return {
-    answer: { state: 'committed' },
+    answer: { state: 'committed', idleSecondsLeft: idleSecondsLeft(record, context.now) },
     record: {
       ...record,
       ...free,
@@ -294,6 +295,10 @@ export function claimLogin(
 }
 
 const free = { lease: undefined, doubt: undefined } as const
+
+function idleSecondsLeft({ activeAt, idleMs }: SessionRecord, now: number): number {
+  return Math.ceil((activeAt + idleMs - now) / 1000)
+}
 
 function isSettled(record: SessionRecord, now: number): boolean {
   return now >= record.givenAt + acknowledgeAfterSeconds * 1000

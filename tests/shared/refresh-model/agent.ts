@@ -182,7 +182,7 @@ function tell({ store }: World, { replica }: Request, take: Parameters<ModelStor
 function shown({ cookies: { generation }, cameAt }: Request, want: 'look' | 'lease', now: number): ShownGeneration {
   const { sid } = session
   const given = { sid, generation, want, leaseSeconds, isActivity: true, identity: session }
-  return { ...given, absoluteDeadline, idleSeconds, ageMs: now - cameAt }
+  return { ...given, absoluteDeadline, idleSeconds, ageMs: () => now - cameAt }
 }
 
 /** Walks the chain of parked cookies, each sealed under the key of the one before it. */

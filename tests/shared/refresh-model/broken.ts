@@ -29,6 +29,17 @@ export const brokenProtocols: Readonly<Record<string, BrokenProtocol>> = {
     needs: { partitions: 1 },
     broken: { sendsUncommitted: false },
   },
+  'row 4: a commit takes its cookies for seen': {
+    needs: { lostResponses: 1 },
+    broken: {
+      commit(known, given, context) {
+        const { answer, record } = commit(known, given, context)
+        return record === undefined
+          ? { answer }
+          : { answer, record: { ...record, parked: [], acknowledged: record.generation } }
+      },
+    },
+  },
   'row 5: a release forgets the doubt': {
     needs: { lostAnswers: 1, notReached: 1 },
     broken: {
@@ -66,6 +77,12 @@ export const brokenProtocols: Readonly<Record<string, BrokenProtocol>> = {
           lease,
           context,
         ),
+    },
+  },
+  'row 9: a request counts from when it is judged, not from when it came': {
+    needs: { rollbacks: 1, looks: 1, pauses: 1 },
+    broken: {
+      show: (known, given, lease, context) => show(known, { ...given, ageMs: () => 0 }, lease, context),
     },
   },
   'row 9: nothing is ever acknowledged': {
