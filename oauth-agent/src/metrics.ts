@@ -26,7 +26,7 @@ export type RefreshStep =
   | 'superseded'
   /** Row 13: the refreshed tokens were another user's, or not to be trusted. */
   | 'subject_changed'
-  /** The store could not be asked. */
+  /** The store could not be asked, or rules may have been missed for too long. */
   | 'store_unavailable'
 
 /** What the agent counts. */

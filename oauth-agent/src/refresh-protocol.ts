@@ -27,7 +27,7 @@ export type RefreshOutcome =
   | { readonly outcome: 'ended'; readonly reason: EndReason | 'no_refresh_token' | 'unknown_session' }
   /** Row 11. */
   | { readonly outcome: 'superseded' }
-  /** The store cannot be asked. */
+  /** The store cannot be asked, or has not told for too long which sessions were ended. */
   | { readonly outcome: 'store_unavailable' }
 
 export interface RefreshProtocol {
@@ -77,6 +77,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
   ): Promise<RefreshOutcome> {
     const startedAt = clock.monotonic()
     for (let waitedMs = 0; ;) {
+      if (ledger.rules.mayBeMissed()) return storeUnavailable()
       const askedAt = clock.monotonic()
       const judgement = await ledger.show(sessions.shown(shown, 'lease', showing))
       if (judgement.state === 'leased') {
@@ -119,6 +120,10 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       case 'unknown':
         break
     }
+    return storeUnavailable()
+  }
+
+  function storeUnavailable(): RefreshOutcome {
     metrics.refresh('store_unavailable')
     return { outcome: 'store_unavailable' }
   }

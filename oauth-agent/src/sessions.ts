@@ -41,14 +41,17 @@ export type JudgedSession =
   | { readonly state: 'ended'; readonly sid: string }
   /** Nothing that opens and belongs together; or replaced cookies. Nothing is cleared. */
   | { readonly state: 'none' }
-  /** The ledger cannot be asked, and the rules known here are too old to go by. */
+  /** The rules known here are too old to go by. */
   | { readonly state: 'unavailable' }
 
 /** Opens, judges and ends sessions; knows cookies and ledger, but no HTTP. */
 export interface Sessions {
   /** The session of a Cookie header, if its cookies open and belong together. */
   open(cookieHeader: string | undefined): ShownSession | { readonly expiredSid: string } | undefined
-  /** Opens and asks the ledger (rows 9 to 15); without the store, the sealed cookie and the rules answer. */
+  /**
+   * Opens and asks the ledger (rows 9 to 15); without the store, the sealed cookie and the rules answer. The ledger's word
+   * that a session lives counts only beside rules that are fresh: the subject, the client or the key may be over.
+   */
   judge(cookieHeader: string | undefined, cameAt: number): Promise<JudgedSession>
   /** What the ledger is shown of a generation. */
   shown(claims: RefreshCookieClaims, want: ShownGeneration['want'], showing: Showing): ShownGeneration
@@ -135,6 +138,9 @@ export function createSessions(deps: SessionsDeps): Sessions {
   }
 
   function live(session: ShownSession, idleSecondsLeft: number | undefined): JudgedSession {
+    const { rules } = ledger
+    const hasToken = clock.now() < session.claims.ate * 1000
+    if (rules.areStale() || (rules.mayBeMissed() && !hasToken)) return { state: 'unavailable' }
     return { state: 'live', ...session, idleSecondsLeft }
   }
 
@@ -159,7 +165,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
         break
     }
     if (ledger.rules.endOf(identityOf(claims, issuer)) !== undefined) return { state: 'ended', sid: claims.sid }
-    return ledger.rules.areStale() ? { state: 'unavailable' } : live(session, undefined)
+    return live(session, undefined)
   }
 
   function reportSuperseded(claims: RefreshCookieClaims): void {

@@ -273,6 +273,8 @@ export interface Rules {
    * `fail_closed` that is so only until they were loaded for the first time.
    */
   areStale(): boolean
+  /** Whether rules may have been missed for longer than {@link staleAfterMs}: then nothing is renewed, whatever the policy. */
+  mayBeMissed(): boolean
   /** What this process does past {@link staleAfterMs}. */
   readonly stalePolicy: StalePolicy
   /** Milliseconds. */

@@ -121,6 +121,10 @@ export class RuleSet implements Rules {
     return staleMs > this.staleAfterMs && (this.stalePolicy === 'fail_closed' || staleMs === Infinity)
   }
 
+  mayBeMissed(): boolean {
+    return this.#staleForMs() > this.staleAfterMs
+  }
+
   /** Tells the listeners once when the rules become too old to serve by; called by stores now and then. */
   checkStaleness(): void {
     const isStale = this.areStale()
