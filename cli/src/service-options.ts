@@ -127,6 +127,7 @@ export function proxyOptionsOf(config: Config, configFile: string): OAuthProxyOp
       roles: route.roles,
       acrValues: route.acr_values,
       maxAgeSeconds: route.max_age,
+      background: route.background,
       navigable: route.navigable,
       embeddable: route.embeddable,
       sandbox: route.sandbox,

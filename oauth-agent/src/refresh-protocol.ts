@@ -33,8 +33,8 @@ export type RefreshOutcome =
 export interface RefreshProtocol {
   /**
    * Refreshes the session that `shown` is a generation of. Requests that show the same generation share one passage
-   * through the protocol. The answer comes within {@link longestWaitMs}; the passage goes on after that, and after the
-   * browser is gone.
+   * through the protocol, those that are no activity one of their own. The answer comes within {@link longestWaitMs}; the
+   * passage goes on after that, and after the browser is gone.
    */
   refresh(shown: RefreshCookieClaims, parameters: URLSearchParams, showing: Showing): Promise<RefreshOutcome>
 }
@@ -276,7 +276,8 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
 
   return {
     async refresh(shown, parameters, showing) {
-      const key = `${shown.sid} ${shown.g}`
+      // Activity has to reach the ledger, though a background refresh is under way.
+      const key = `${shown.sid} ${shown.g} ${showing.isActivity}`
       let passage = passages.get(key)
       if (passage === undefined) {
         passage = pass(shown, parameters, showing).finally(() => passages.delete(key))

@@ -17,6 +17,9 @@ const ours = new Set(
   redirect_uri resource subject_token actor_token`.split(/\s+/),
 )
 
+/** The SPA says that nobody did anything since the refresh before: the idle deadline stays where it is. */
+const backgroundHeader = 'token-handler-background'
+
 /** `POST refresh`: shows the browser's generation to the protocol, and tells the browser what came of it. */
 export function refresh({
   options,
@@ -53,7 +56,10 @@ export function refresh({
     }
     const { claims: shown } = session
     context.check(req, shown)
-    const answer = await protocol.refresh(shown, parameters, { cameAt: arrivalOf(req), isActivity: true })
+    const answer = await protocol.refresh(shown, parameters, {
+      cameAt: arrivalOf(req),
+      isActivity: req.headers[backgroundHeader] !== '1',
+    })
     // What was superseded is recorded as that.
     if (answer.outcome !== 'superseded') audit.record(refreshEvent(shown, answer))
     switch (answer.outcome) {

@@ -102,6 +102,8 @@ export interface RouteOptions {
   readonly acrValues: readonly string[]
   /** Longest time since the user authenticated. */
   readonly maxAgeSeconds?: number | undefined
+  /** Calls are no activity, and the SPA is told so. They are unless given. */
+  readonly background?: boolean | undefined
   /** May be opened as a page of its own, such as a download. */
   readonly navigable: boolean
   /** May be shown in a frame. */

@@ -31,6 +31,8 @@ const denied = nameList(
   // Rewritten below
   'location content-location link www-authenticate content-security-policy*',
 )
+/** What the SPA library goes by; script of another origin may read it. */
+const backgroundMark = ['token-handler-background', '1', 'access-control-expose-headers', 'Token-Handler-Background']
 /** What a cache may do with answers of a session is ours to say. */
 const cacheHeaders = nameList('cache-control expires pragma age x-cache* cdn-* cloudflare-cdn-*')
 
@@ -71,6 +73,7 @@ export function createResponseHeaders({
       else for (const item of value ?? []) pushUnlessToken(headers, name, item, accessToken)
     }
     mergeVary(headers, received.vary)
+    if (route.background === true) headers.push(...backgroundMark)
     if (hasSession) headers.push('cache-control', 'no-store')
     if (route.sandbox) headers.push('content-security-policy', 'sandbox', 'x-content-type-options', 'nosniff')
     else pushAll(headers, 'content-security-policy', received['content-security-policy'])

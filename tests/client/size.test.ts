@@ -33,15 +33,15 @@ const client = `import { createTokenHandlerClient } from '${CLIENT}/src/index.ts
 /** The client alone, and what each further module adds to it. */
 describe('the bundled library', () => {
   it.each([
-    ['client', client, 5200],
+    ['client', client, 5400],
     ['callback', `import '${CLIENT}/callback/callback.ts'`, 4000],
     [
       'capabilities',
       `import * as capabilities from '${CLIENT}/src/capabilities.ts'\n${client}\nwindow.more = { ...capabilities }`,
-      6800,
+      7000,
     ],
-    ['streams', `import * as streams from '${CLIENT}/src/streams.ts'\n${client}\nwindow.more = { ...streams }`, 7000],
-    ['step-up', `import * as stepUp from '${CLIENT}/src/step-up.ts'\n${client}\nwindow.more = { ...stepUp }`, 5800],
+    ['streams', `import * as streams from '${CLIENT}/src/streams.ts'\n${client}\nwindow.more = { ...streams }`, 7250],
+    ['step-up', `import * as stepUp from '${CLIENT}/src/step-up.ts'\n${client}\nwindow.more = { ...stepUp }`, 6000],
   ])('%s stays below its size, gzipped', async (name, program, most) => {
     const code = await bundle(name, program)
     expect(code).toContain('token-handler-version')

@@ -132,6 +132,37 @@ describe('a refresh', () => {
     expect((await browser.get('session')).text).toBe('{"is_logged_in":false}')
   })
 
+  it('does not keep a session from becoming idle when it is marked as background', async () => {
+    const browser = await scripted.loggedIn()
+    const mark = { 'token-handler-background': '1' }
+    scripted.clock.advanceSeconds(3000)
+    const polled = await browser.post('refresh', undefined, mark)
+    expect([polled.json['access_token_expires_in'], polled.json['idle_expires_in']]).toEqual([300, 600])
+    scripted.clock.advanceSeconds(500)
+    expect((await browser.post('refresh')).json['idle_expires_in']).toBe(3600)
+    scripted.clock.advanceSeconds(3000)
+    await browser.post('refresh', undefined, mark)
+    scripted.clock.advanceSeconds(600)
+    expect((await browser.post('refresh', undefined, mark)).json['error_code']).toBe('session_expired')
+  })
+
+  it('counts as activity though a background one is under way for the same cookies', async () => {
+    const browser = await scripted.loggedIn()
+    const cookie = browser.jar.header(scripted.agent.url)
+    const gate = Promise.withResolvers<void>()
+    scripted.server.script.token = async ({ standard }) => {
+      await gate.promise
+      return standard()
+    }
+    scripted.clock.advanceSeconds(3000)
+    const polled = browser.post('refresh', undefined, { cookie, 'token-handler-background': '1' })
+    await until('it is under way', () => refreshes() === 1)
+    const asked = browser.post('refresh', undefined, { cookie })
+    await until('the other one waits', async () => (await browser.get('session')).json['idle_expires_in'] === 3600)
+    gate.resolve()
+    expect([(await polled).status, (await asked).status, refreshes()]).toEqual([200, 200, 1])
+  })
+
   it('without any session is a 401 that sets nothing', async () => {
     const answer = await scripted.agent.browser().post('refresh')
     expect([answer.status, answer.json['error_code'], answer.setCookies]).toEqual([401, 'session_expired', []])

@@ -108,6 +108,15 @@ describe('what the browser gets of an answer', () => {
     expect(namesOf(answer)).toEqual(all)
   })
 
+  it('says so where calls of the route are no activity, which the API cannot', async () => {
+    const lines = ['Token-Handler-Background: 0']
+    expect((await answerWith(lines)).values('token-handler-background')).toEqual([])
+    await proxy.close()
+    const answer = await answerWith(lines, { routes: [{ background: true }] })
+    expect(answer.values('token-handler-background')).toEqual(['1'])
+    expect(answer.values('access-control-expose-headers')).toContain('Token-Handler-Background')
+  })
+
   it('may be stored on a route without session when the API says so', async () => {
     const answer = await answerWith(['Cache-Control: public, max-age=60'], { routes: [{ session: 'none' }] })
     expect(answer.values('cache-control')).toEqual(['public, max-age=60'])

@@ -4,6 +4,8 @@ import { TemporaryError, TokenHandlerClientError } from './errors.ts'
 /** The version of the wire contract; the header also forces a preflight on cross-origin calls. */
 export const VERSION_HEADER = 'token-handler-version'
 export const VERSION = '1'
+/** On a refresh: nobody did anything since the one before. On an answer of the proxy: calls of this route are no activity. */
+export const BACKGROUND_HEADER = 'token-handler-background'
 
 export type AgentAnswer = Readonly<Record<string, unknown>>
 
@@ -12,15 +14,22 @@ export interface Agent {
   readonly baseUrl: URL
   /** Asks. @throws TemporaryError when another try may help, TokenHandlerClientError otherwise */
   get(path: string): Promise<AgentAnswer>
-  /** Sends a form, or JSON in a Blob. `keepalive` lets the answer's cookies arrive though the page is left. */
-  post(path: string, body?: URLSearchParams | Blob, keepalive?: boolean): Promise<AgentAnswer>
+  /** Sends a form, or JSON in a Blob. */
+  post(path: string, body?: URLSearchParams | Blob, options?: PostOptions): Promise<AgentAnswer>
+}
+
+export interface PostOptions {
+  /** Lets the answer's cookies arrive though the page is left. */
+  readonly keepalive?: boolean
+  /** Leaves the idle deadline where it is. */
+  readonly background?: boolean
 }
 
 /** Statuses that tell of a passing condition: too many requests, upstream or store unreachable, too slow. */
 const TEMPORARY = [429, 502, 503, 504]
 
 export function createAgent(baseUrl: URL, timeoutMs: number): Agent {
-  const call = async (path: string, init: RequestInit): Promise<AgentAnswer> => {
+  const call = async (path: string, init: RequestInit, background = false): Promise<AgentAnswer> => {
     let response: Response
     let body: unknown
     try {
@@ -31,7 +40,11 @@ export function createAgent(baseUrl: URL, timeoutMs: number): Agent {
         cache: 'no-store',
         // The agent never redirects a call; whatever does is not the agent.
         redirect: 'error',
-        headers: { accept: 'application/json', [VERSION_HEADER]: VERSION },
+        headers: {
+          accept: 'application/json',
+          [VERSION_HEADER]: VERSION,
+          ...(background ? { [BACKGROUND_HEADER]: '1' } : {}),
+        },
         signal: AbortSignal.timeout(timeoutMs),
       })
       body = await response.json().catch(notJson)
@@ -48,8 +61,8 @@ export function createAgent(baseUrl: URL, timeoutMs: number): Agent {
   return {
     baseUrl,
     get: (path) => call(path, { method: 'GET' }),
-    post: (path, body, keepalive = false) =>
-      call(path, { method: 'POST', keepalive, ...(body === undefined ? {} : { body }) }),
+    post: (path, body, { keepalive = false, background } = {}) =>
+      call(path, { method: 'POST', keepalive, ...(body === undefined ? {} : { body }) }, background),
   }
 }
 

@@ -1,5 +1,6 @@
 import { abortable } from './abortable.ts'
-import { retryAfterSeconds, VERSION, VERSION_HEADER } from './agent.ts'
+import type { Activity } from './activity.ts'
+import { BACKGROUND_HEADER, retryAfterSeconds, VERSION, VERSION_HEADER } from './agent.ts'
 import { stepUpAskedBy } from './challenge.ts'
 import { SessionEndedError, TemporaryError, TokenHandlerClientError } from './errors.ts'
 import { accessTokenLeft, type Refresher } from './refresh.ts'
@@ -9,6 +10,7 @@ import type { SessionStore } from './session-store.ts'
 export interface ApiFetchDeps {
   readonly store: SessionStore
   readonly refresher: Refresher
+  readonly activity: Activity
   readonly apiUrl: ApiUrl
 }
 
@@ -18,7 +20,12 @@ export interface ApiFetchDeps {
  */
 export type ApiUrl = (url: string | URL) => URL
 
-export type ApiFetch = (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>
+export interface ApiRequestInit extends RequestInit {
+  /** Nobody asked for it just now, as a poll: the call does not keep the session from becoming idle. Default false. */
+  readonly background?: boolean
+}
+
+export type ApiFetch = (input: RequestInfo | URL, init?: ApiRequestInit) => Promise<Response>
 
 /** What the OAuth Proxy can answer in place of the API, and this library acts upon. */
 type Refusal = 'access_token_expired' | 'session_missing' | 'session_ended' | 'context_changed' | 'store_unavailable'
@@ -32,10 +39,14 @@ const REFUSALS: Readonly<Record<Refusal, number>> = {
 }
 
 /** `fetch` for APIs behind the OAuth Proxy: with the session, refreshed and repeated when its access token is over. */
-export function createApiFetch({ store, refresher, apiUrl }: ApiFetchDeps): ApiFetch {
+export function createApiFetch({ store, refresher, activity, apiUrl }: ApiFetchDeps): ApiFetch {
+  /** What the proxy called background, without the query. */
+  const background = new Set<string>()
   return async (input, init) => {
     const request = await repeatableRequest(input, init, { [VERSION_HEADER]: VERSION })
-    apiUrl(request.url)
+    const { origin, pathname } = apiUrl(request.url)
+    const target = origin + pathname
+    if (init?.background !== true && !background.has(target)) activity.note()
     if (accessTokenLeft(store.current) === 0) await abortable(refresher.renew(performance.now()), request.signal)
     // A stream is sent once, so it gets a token that lives; others go on with the old one meanwhile.
     else if (request.repeatable) void refresher.early()
@@ -44,6 +55,7 @@ export function createApiFetch({ store, refresher, apiUrl }: ApiFetchDeps): ApiF
     for (let sends = 1; ; sends += 1) {
       const since = performance.now()
       const response = await fetch(request.build())
+      if (response.headers.has(BACKGROUND_HEADER)) background.add(target)
       const stepUp = stepUpAskedBy(response, request)
       if (stepUp !== undefined) throw stepUp
       const code = await refusal(response)

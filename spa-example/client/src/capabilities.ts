@@ -72,7 +72,7 @@ interface Kept {
 const LIFE_USED = 0.8
 
 export function createCapabilities(client: TokenHandlerClient): Capabilities {
-  const { store, call } = client.internals
+  const { store, call, activity } = client.internals
   const kept = new Map<string, Kept>()
   let generation = 0
 
@@ -99,6 +99,7 @@ export function createCapabilities(client: TokenHandlerClient): Capabilities {
   }
 
   const take = (name: string, input: CapabilityInput = {}): { key: string; isNew: boolean; entry: Kept } => {
+    activity.note()
     const key = JSON.stringify([name, input])
     for (const [old, { renewAt }] of kept) if (renewAt <= performance.now()) kept.delete(old)
     const known = kept.get(key)

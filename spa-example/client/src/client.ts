@@ -1,4 +1,5 @@
-import { createApiFetch, type ApiUrl } from './api-fetch.ts'
+import { createActivity, type Activity } from './activity.ts'
+import { createApiFetch, type ApiRequestInit, type ApiUrl } from './api-fetch.ts'
 import { TokenHandlerClientError } from './errors.ts'
 import {
   createLoginParts,
@@ -20,12 +21,18 @@ export interface LogoutOptions {
   readonly authorizationServer?: boolean
 }
 
+export interface RefreshOptions {
+  /** No activity: the idle deadline stays where it is. Default false. */
+  readonly background?: boolean
+}
+
 /** What the other modules of this package build on; not for applications, and free to change. */
 export interface ClientInternals {
   readonly store: SessionStore
   readonly refresher: Refresher
   readonly call: SessionCall
   readonly apiUrl: ApiUrl
+  readonly activity: Activity
 }
 
 /** One page's view of the session. No token ever passes through it. */
@@ -42,17 +49,20 @@ export interface TokenHandlerClient {
    * @throws CookiesNotStoredError when the login succeeded but the browser did not keep its cookies
    */
   handleCallback(options?: CallbackOptions): Promise<Session>
-  /** Refreshes now, however young the access token. Simultaneous calls share one refresh. */
-  refresh(): Promise<Session>
+  /**
+   * Refreshes now, however young the access token, and moves the idle deadline: for a button that says "stay signed in", or
+   * when the user does much without a call. Simultaneous calls share one refresh.
+   */
+  refresh(options?: RefreshOptions): Promise<Session>
   /** Ends the session in all tabs. @returns the authorization server's end-session URL, if there is one */
   logout(options?: LogoutOptions): Promise<string | undefined>
   /**
    * `fetch` with the session, for this origin and `apiOrigins`. Refreshes once for all tabs when needed, and repeats the
-   * request with its body. Answers of the API, errors too, and network errors come back as from `fetch` itself.
+   * request with its body. A call is activity, which moves the idle deadline, unless it is marked `background`. Answers of the API, errors too, and network errors come back as from `fetch` itself.
    * @throws SessionEndedError log in again; StepUpRequiredError log in with what it asks for; TemporaryError try later;
    *   TokenHandlerClientError `origin_not_allowed`, `body_not_repeatable` (the body is a stream)
    */
-  fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>
+  fetch(input: RequestInfo | URL, init?: ApiRequestInit): Promise<Response>
   /** Hears of every change of the session, in other tabs too. @returns ends the subscription */
   on(event: 'session', listener: SessionListener): () => void
   /** Ends all subscriptions and the connection to other tabs. */
@@ -65,7 +75,8 @@ export function createTokenHandlerClient(options: TokenHandlerClientOptions = {}
   const { name, agent, store, ask, session, login, handleCallback } = createLoginParts(options)
   const apiOrigins = new Set([location.origin, ...(options.apiOrigins ?? []).map((origin) => new URL(origin).origin)])
   const call = createSessionCall(agent, store)
-  const refresher = createRefresher({ call, store, lock: createRefreshLock(name), ask })
+  const activity = createActivity(name)
+  const refresher = createRefresher({ call, store, activity, lock: createRefreshLock(name), ask })
   const apiUrl: ApiUrl = (input) => {
     const url = new URL(input, location.href)
     if (apiOrigins.has(url.origin)) return url
@@ -77,12 +88,15 @@ export function createTokenHandlerClient(options: TokenHandlerClientOptions = {}
       return store.current
     },
     session,
-    refresh: () => refresher.refresh(),
-    fetch: createApiFetch({ store, refresher, apiUrl }),
+    refresh({ background = false } = {}) {
+      if (!background) activity.note()
+      return refresher.refresh()
+    },
+    fetch: createApiFetch({ store, refresher, activity, apiUrl }),
     login,
     handleCallback,
     async logout({ navigate = true, authorizationServer = true } = {}) {
-      const answer = await agent.post('logout', undefined, true)
+      const answer = await agent.post('logout', undefined, { keepalive: true })
       store.end('logout')
       const end = answer['logout_url']
       const logoutUrl = end === undefined ? undefined : navigableUrl(end, agent.baseUrl)
@@ -92,7 +106,10 @@ export function createTokenHandlerClient(options: TokenHandlerClientOptions = {}
       return logoutUrl
     },
     on: (_event, listener) => store.subscribe(listener),
-    close: () => store.close(),
-    internals: { store, refresher, call, apiUrl },
+    close() {
+      store.close()
+      activity.close()
+    },
+    internals: { store, refresher, call, apiUrl, activity },
   }
 }

@@ -2,8 +2,10 @@ export {
   createTokenHandlerClient,
   type ClientInternals,
   type LogoutOptions,
+  type RefreshOptions,
   type TokenHandlerClient,
 } from './client.ts'
+export type { ApiRequestInit } from './api-fetch.ts'
 export type { CallbackOptions, LoginOptions, TokenHandlerClientOptions } from './login-parts.ts'
 export {
   CookiesNotStoredError,

@@ -1,3 +1,4 @@
+import type { Activity } from './activity.ts'
 import { SessionEndedError, TemporaryError, TokenHandlerClientError } from './errors.ts'
 import type { RefreshLock } from './refresh-lock.ts'
 import type { SessionCall } from './session-call.ts'
@@ -21,6 +22,7 @@ export interface RefresherDeps {
   readonly call: SessionCall
   readonly store: SessionStore
   readonly lock: RefreshLock
+  readonly activity: Activity
   /** Asks the agent anew: an answer that was on its way before does not count. */
   readonly ask: () => Promise<Session>
 }
@@ -29,7 +31,7 @@ export interface RefresherDeps {
 const EARLY = 0.8
 const BACKOFF_SECONDS = { first: 5, most: 60 }
 
-export function createRefresher({ call, store, lock, ask }: RefresherDeps): Refresher {
+export function createRefresher({ call, store, lock, activity, ask }: RefresherDeps): Refresher {
   let refreshing: Promise<Session> | undefined
   let renewing: Promise<void> | undefined
   let failures = 0
@@ -37,7 +39,12 @@ export function createRefresher({ call, store, lock, ask }: RefresherDeps): Refr
 
   const post = async (): Promise<Session> => {
     const { epoch } = store
-    const answer = await call('refresh', new URLSearchParams(), true)
+    const active = activity.take()
+    const options = { keepalive: true, background: !active }
+    const answer = await call('refresh', new URLSearchParams(), options).catch((error: unknown) => {
+      if (active) activity.note()
+      throw error
+    })
     const known = store.epoch === epoch ? store.current : undefined
     // Nobody has asked yet who is logged in, or that has changed meanwhile: the times alone would not say it.
     if (known?.isLoggedIn !== true) return ask()

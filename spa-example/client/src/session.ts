@@ -9,7 +9,7 @@ export interface Session {
   readonly accessTokenLifetime?: number
   /** Until the absolute deadline, which nothing moves. */
   readonly sessionExpiresIn?: number
-  /** Until the idle deadline, which a refresh moves. */
+  /** Until the idle deadline, which a refresh moves if anybody did anything. */
   readonly idleExpiresIn?: number
   /** `performance.now()` of this page when the times were received: monotonic, whatever the clock says. */
   readonly receivedAt: number

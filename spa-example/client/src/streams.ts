@@ -38,7 +38,7 @@ export function eventSource(
     all.set('accept', 'text/event-stream')
     if (parser.lastEventId !== '') all.set('last-event-id', parser.lastEventId)
     try {
-      const response = await client.fetch(url, { headers: all, signal: drop, cache: 'no-store' })
+      const response = await client.fetch(url, { headers: all, signal: drop, cache: 'no-store', background: true })
       const refusal = judge(response)
       if (refusal !== undefined) {
         void response.body?.cancel()
@@ -122,8 +122,11 @@ export interface WebSocketOptions extends StreamOptions {
 export interface WebSocketStream {
   /** The connection of now, for its `protocol` and `bufferedAmount`; undefined while there is none. */
   readonly socket: WebSocket | undefined
-  /** Sends now or never: nothing is kept for the next connection. @returns whether it was handed to the browser */
-  send(data: string | BufferSource | Blob): boolean
+  /**
+   * Sends now or never: nothing is kept for the next connection. It is activity unless marked `background`, as a ping is.
+   * @returns whether it was handed to the browser
+   */
+  send(data: string | BufferSource | Blob, options?: { readonly background?: boolean }): boolean
   close(): void
 }
 
@@ -174,8 +177,9 @@ export function webSocket(
     get socket() {
       return socket
     },
-    send(data) {
+    send(data, { background = false } = {}) {
       if (socket?.readyState !== WebSocket.OPEN) return false
+      if (!background) client.internals.activity.note()
       socket.send(data)
       return true
     },

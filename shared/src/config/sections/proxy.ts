@@ -39,6 +39,10 @@ const route = z.strictObject({
     .describe('ID-token claims and their accepted values.'),
   acr_values: z.array(z.string().min(1)).default([]).describe('Accepted authentication contexts.'),
   max_age: z.int().min(1).optional().describe('Longest time in seconds since the user authenticated.'),
+  background: z
+    .boolean()
+    .default(false)
+    .describe('The SPA calls it without its user, as a poll: such calls do not move the idle deadline.'),
   navigable: z.boolean().default(false).describe('May be opened as a page of its own, such as a download.'),
   embeddable: z.boolean().default(false).describe('May be shown in a frame.'),
   sandbox: z.boolean().default(true).describe('Answers carry Content-Security-Policy: sandbox.'),
