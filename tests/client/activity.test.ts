@@ -82,6 +82,14 @@ describe('a refresh that a call brings about', () => {
     expect(background()).toEqual([false, true])
   })
 
+  it('is none of the business of a client that is closed, whose calls go on', async () => {
+    const status = await page.evaluate(async () => {
+      window.client.close()
+      return (await window.client.fetch('/api/orders')).status
+    })
+    expect(status).toBe(200)
+  })
+
   it('counts what is sent through a WebSocket, and not what is listened to', async () => {
     const send = (options: { background?: boolean }): Promise<boolean> =>
       page.evaluate(

@@ -9,10 +9,13 @@ export interface Activity {
 export function createActivity(name: string): Activity {
   const channel = new BroadcastChannel(`${name}/activity`)
   let active = false
+  let closed = false
   // Any tab may be the one that refreshes next.
   const tell = (now: boolean): void => {
     if (now === active) return
     active = now
+    // Calls go on after close, and a closed channel throws.
+    if (closed) return
     // oxlint-disable-next-line require-post-message-target-origin -- a BroadcastChannel reaches its own origin only
     channel.postMessage(now)
   }
@@ -26,6 +29,9 @@ export function createActivity(name: string): Activity {
       tell(false)
       return was
     },
-    close: () => channel.close(),
+    close() {
+      closed = true
+      channel.close()
+    },
   }
 }
