@@ -153,9 +153,9 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
   }
 
   /**
-   * The session that this browser had ends softly: its refresh token is revoked, its access cookie runs out. Within one
-   * session of the authorization server the old token is left to expire: many servers end that session's grant with it,
-   * and so the login that was just made (docs/decisions/0006).
+   * The session that this browser had ends softly: its refresh token is revoked, and no rule stops the calls that are
+   * under way with its access cookie. Within one session of the authorization server the old token is left to expire: many
+   * servers end that session's grant with it, and so the login that was just made (docs/decisions/0006).
    */
   async function endReplaced(cookieHeader: string | undefined, { claims: { asid } }: Generation): Promise<void> {
     const shown = sessions.open(cookieHeader)

@@ -3,7 +3,7 @@ import { maxPendingLoginBytes, maxPendingLogins } from './pending-login.ts'
 import type { Generation } from './session-claims.ts'
 
 /** `Set-Cookie: ` and the line end. */
-export const setCookieFieldBytes = 14
+const setCookieFieldBytes = 14
 
 const sidLength = 22
 const loginIdLength = 16

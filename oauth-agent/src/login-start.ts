@@ -5,6 +5,7 @@ import type { AuthorizationServer } from './authorization-server.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import { allowedParameters, parametersOf } from './parameters.ts'
 import { maxAcrValuesLength, type PendingLogins } from './pending-login.ts'
+import type { SessionCookies } from './session-cookies.ts'
 
 /** Parameters that every SPA may add to an authorization request (OpenID Connect Core section 3.1.2.1). */
 const wellKnown = ['scope', 'prompt', 'ui_locales', 'login_hint', 'acr_values', 'max_age']
@@ -29,10 +30,12 @@ export function loginStart({
   options,
   pendingLogins,
   authorizationServer,
+  cookies,
 }: {
   readonly options: OAuthAgentOptions
   readonly pendingLogins: PendingLogins
   readonly authorizationServer: Pick<AuthorizationServer, 'authorizationUrl' | 'codeChallenge'>
+  readonly cookies: Pick<SessionCookies, 'clearLeftovers'>
 }): RequestHandler {
   const allowed = new Set([...wellKnown, ...configuredNames(options)])
   const required = options.authorizationServer.requiredAuthentication?.acr ?? []
@@ -59,7 +62,7 @@ export function loginStart({
     if (required.length > 0) request.set('acr_values', required.join(' '))
     for (const [name, value] of extra) if (name !== 'scope') request.set(name, value)
     const url = await authorizationServer.authorizationUrl(request)
-    addCookies(res, setCookies)
+    addCookies(res, [...setCookies, ...cookies.clearLeftovers(req.headers.cookie, setCookies)])
     sendJson(res, 200, { authorization_url: url })
   }
 }

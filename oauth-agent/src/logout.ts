@@ -57,7 +57,9 @@ export function logout(deps: LogoutDeps): RequestHandler {
     }
     const { url, setCookies } = endSession(deps, session)
     const others = [...setCookies, cookies.clearSid(), ...pendingLogins.clearAll(cookieHeader)]
-    const lines = [...others, ...sids.slice(0, 1).flatMap((sid) => cookies.clearTag(sid, cookieHeader, others))]
+    // Cookies that this browser has come before names that it only could have.
+    const besides = [...others, ...cookies.clearForeign(cookieHeader, sids[0], others)]
+    const lines = [...others, ...sids.slice(0, 1).flatMap((sid) => cookies.clearTag(sid, cookieHeader, besides))]
     addCookies(res, [...lines, ...cookies.clearForeign(cookieHeader, sids[0], lines)])
     sendJson(res, 200, url === undefined ? {} : { logout_url: url })
   }

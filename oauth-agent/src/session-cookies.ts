@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import {
   allChunkNames,
+  chunkedCookieValues,
   clearCookieLine,
   cookieTag,
   epochSeconds,
   identityHash,
   listCookieNames,
+  readSids,
   sealingKid,
   setCookieLines,
   writtenNames,
@@ -16,7 +18,7 @@ import {
   type CookieSealer,
 } from '@token-handler/shared'
 import { claimAt, claimsNeeded, rolesOf } from './capabilities/claims.ts'
-import { answerBytes, overBudget, setCookieFieldBytes } from './cookie-budget.ts'
+import { answerBytes, overBudget } from './cookie-budget.ts'
 import { holdToken } from './held-token.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import {
@@ -67,8 +69,13 @@ export interface SessionCookies {
    */
   clearTag(sid: string, cookieHeader: string | undefined, besides?: readonly string[]): string[]
   clearSid(): string
-  /** Clears cookies of sessions that are not this one, as far as the budget of the answer allows. */
+  /**
+   * Clears cookies of sessions that are not this one, as far as the budget of the answer allows. The access cookie, which is
+   * not sent to us, goes before the cookies that tell of it.
+   */
   clearForeign(cookieHeader: string | undefined, sid: string | undefined, lines: readonly string[]): string[]
+  /** The same, where only the sid cookie says which session is this one: with two of them nobody knows. */
+  clearLeftovers(cookieHeader: string | undefined, lines: readonly string[]): string[]
 }
 
 /** What the browser has from before. */
@@ -104,20 +111,58 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
   const clear = (path: string, cookieNames: readonly string[]): string[] =>
     cookieNames.map((name) => clearCookieLine(name, path))
 
+  const accessNames = (tag: string, valueLength = 0): string[] =>
+    valueLength === 0 ? [] : writtenNames(names.accessToken(tag), valueLength)
+
+  /** Whose refresh or ID cookie it is by its name. */
+  function tagOf(name: string): string | undefined {
+    const prefix = [names.refreshToken(''), names.idToken('')].find((start) => name.startsWith(start))
+    return prefix === undefined ? undefined : name.slice(prefix.length).split('.', 1)[0]
+  }
+
+  /**
+   * What the access cookie of another session is called: the refresh cookie beside it tells. Where none does, the browser's
+   * own last session could have any name; names that somebody planted tell nothing.
+   */
+  function foreignAccessNames(tag: string, cookieHeader: string | undefined): string[] {
+    const beside = chunkedCookieValues(cookieHeader, names.refreshToken(tag))
+      .map((value) => sealer.open<RefreshCookieClaims>('refresh-token', value))
+      .find((opened) => opened.ok)
+    if (beside !== undefined) return accessNames(tag, beside.claims.len[0])
+    const isLast = readSids(cookieHeader, names).some((one) => cookieTag(one) === tag)
+    return isLast ? allChunkNames(names.accessToken(tag)) : []
+  }
+
+  const clearForeign: SessionCookies['clearForeign'] = (cookieHeader, sid, answer) => {
+    const sent = [...new Set(listCookieNames(cookieHeader))].map((name) => ({ name, tag: tagOf(name) }))
+    // The session that a login replaces comes first: the answer has room for its access cookie.
+    const tags = new Set([...readSids(cookieHeader, names).map(cookieTag), ...sent.flatMap(({ tag }) => tag ?? [])])
+    if (sid !== undefined) tags.delete(cookieTag(sid))
+    const foreign = [...tags].slice(0, mostForeignCleared).flatMap((tag) => [
+      ...clear(accessTokenPath, foreignAccessNames(tag, cookieHeader)),
+      ...clear(
+        agentPath,
+        sent.filter((cookie) => cookie.tag === tag).map(({ name }) => name),
+      ),
+    ])
+    let bytes = answerBytes(answer)
+    const end = foreign.findIndex((cleared) => (bytes += answerBytes([cleared])) > responseBudgetBytes)
+    return foreign.slice(0, Math.min(end === -1 ? foreign.length : end, mostForeignCleared))
+  }
+
   function lines({ claims, refresh, access, id }: Generation, { cookieHeader, shown }: CookiesBefore): string[] {
     const { sid, exp, ate } = claims
     const tag = cookieTag(sid)
-    const accessName = names.accessToken(tag)
     const sent = new Set(listCookieNames(cookieHeader))
     const stale = (name: string, value: string): string[] => {
       const written = writtenNames(name, value.length)
       return allChunkNames(name).filter((one) => sent.has(one) && !written.includes(one))
     }
     // The access cookie is not sent to us: what it was called is known from the refresh cookie beside it.
-    const accessBefore = shown === undefined || shown.len[0] === 0 ? [] : writtenNames(accessName, shown.len[0])
-    const accessNow = access === undefined ? [] : writtenNames(accessName, access.length)
+    const accessBefore = accessNames(tag, shown?.len[0])
+    const accessNow = accessNames(tag, access?.length)
     return [
-      ...(access === undefined ? [] : line(accessName, access, accessTokenPath, ate)),
+      ...(access === undefined ? [] : line(names.accessToken(tag), access, accessTokenPath, ate)),
       ...line(names.refreshToken(tag), refresh, agentPath, exp),
       ...(id === undefined ? [] : line(names.idToken(tag), id, agentPath, exp)),
       ...clear(agentPath, stale(names.refreshToken(tag), refresh)),
@@ -230,9 +275,12 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
       }
       const id = sealId(facts, tokens.idToken)
       const clearedLogin = clearCookieLine(names.login('0'.repeat(16)), '/')
+      // A login may replace a session like this one, and two access cookies could be more than a Cookie header holds.
+      const clearedAccess = ({ access }: Generation): string[] =>
+        clear(accessTokenPath, accessNames(cookieTag(sid), access?.length))
       return fit(
         (place) => sealGeneration(facts, tokens, { id, idLength: id.length, place }),
-        (generation) => [sidLine(generation.claims), clearedLogin],
+        (generation) => [sidLine(generation.claims), clearedLogin, ...clearedAccess(generation)],
       )
     },
 
@@ -287,17 +335,11 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
 
     clearSid: () => clearCookieLine(names.sid, '/'),
 
-    clearForeign(cookieHeader, sid, answer) {
-      const own = sid === undefined ? undefined : cookieTag(sid)
-      const prefixes = [names.refreshToken(''), names.idToken('')]
-      const foreign = [...new Set(listCookieNames(cookieHeader))].filter((name) =>
-        prefixes.some((prefix) => name.startsWith(prefix) && name.slice(prefix.length).split('.', 1)[0] !== own),
-      )
-      let room = responseBudgetBytes - answerBytes(answer)
-      return clear(agentPath, foreign.slice(0, mostForeignCleared)).filter((cleared) => {
-        room -= cleared.length + setCookieFieldBytes
-        return room >= 0
-      })
+    clearForeign,
+
+    clearLeftovers(cookieHeader, answer) {
+      const sids = readSids(cookieHeader, names)
+      return sids.length < 2 ? clearForeign(cookieHeader, sids[0], answer) : []
     },
   }
 }

@@ -1,5 +1,5 @@
 import type { RequestHandler } from 'express'
-import { readSids, TokenHandlerError, type Clock, type CookieNames } from '@token-handler/shared'
+import { TokenHandlerError, type Clock } from '@token-handler/shared'
 import { addCookies, loggedOutAnswer, sendJson, sessionAnswer } from './answers.ts'
 import { arrivalOf } from './errors.ts'
 import type { SessionContext } from './session-context.ts'
@@ -8,15 +8,13 @@ import type { Sessions } from './sessions.ts'
 
 /** `GET session`: who is logged in, and for how long. Sets no session cookie; clears those of a session that is over. */
 export function session({
-  names,
   sessions,
   cookies,
   context,
   clock,
 }: {
-  readonly names: CookieNames
   readonly sessions: Pick<Sessions, 'judge'>
-  readonly cookies: Pick<SessionCookies, 'clearTag' | 'clearForeign'>
+  readonly cookies: Pick<SessionCookies, 'clearTag' | 'clearForeign' | 'clearLeftovers'>
   readonly context: Pick<SessionContext, 'admits'>
   readonly clock: Clock
 }): RequestHandler {
@@ -35,10 +33,7 @@ export function session({
     }
     if (judged.state === 'unavailable') throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
     const cleared = judged.state === 'ended' ? cookies.clearTag(judged.sid, cookieHeader) : []
-    const sids = readSids(cookieHeader, names)
-    // Without a sid cookie every sealed cookie is a leftover; with two of them nobody knows which are.
-    const leftovers = sids.length < 2 ? cookies.clearForeign(cookieHeader, sids[0], cleared) : []
-    addCookies(res, [...cleared, ...leftovers])
+    addCookies(res, [...cleared, ...cookies.clearLeftovers(cookieHeader, cleared)])
     sendJson(res, 200, loggedOutAnswer)
   }
 }

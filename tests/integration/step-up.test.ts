@@ -85,7 +85,7 @@ describe('a route that asks for more than the login gave', () => {
     await user.logIn({ acr_values: ACR_CONFIRMED })
     expect(sidOf(tab)).toMatch(/^[\w-]{22}$/)
     expect(sidOf(user.spa)).not.toBe(sidOf(tab))
-    // A call that was on its way with the cookies from before: the access cookie runs out by itself.
+    // A call that was on its way with the cookies from before: the access token in them runs out by itself.
     expect((await tab.call('GET', '/api/orders')).status).toBe(200)
     // A refresh that was on its way is refused; what its answer clears is not the new session's.
     const late = await tab.call('POST', '/oauth-agent/refresh')
