@@ -170,7 +170,6 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
         withinRunningTime(options.timeoutSeconds, (signal) => measuredFetch(call, url, { ...init, signal, mayLeave })),
       transcript,
       redirectUri: options.redirectUri,
-      jwksUri: server.jwks_uri,
       signingKeys,
       isIdTokenOptional: call === 'refresh',
       logger,

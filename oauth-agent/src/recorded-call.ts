@@ -17,7 +17,6 @@ export interface RecordedCall {
   readonly transcript: Transcript
   /** Sent in place of what the library makes of it: it normalises the URL and drops its query. */
   readonly redirectUri: string
-  readonly jwksUri: string | undefined
   readonly signingKeys: SigningKeys
   /** Leave an ID token aside for which no key can be had. Only where the session does not hang on it. */
   readonly isIdTokenOptional: boolean
@@ -26,9 +25,10 @@ export interface RecordedCall {
 
 /** The `fetch` of one call: bounded, written down, and with answers that the library cannot stumble over. */
 export function recordedFetch(call: RecordedCall): (url: string, init: RequestInit) => Promise<Response> {
-  const { send, transcript, redirectUri, jwksUri, signingKeys } = call
+  const { send, transcript, redirectUri, signingKeys } = call
   return async (url, init) => {
-    if (url === jwksUri) return jsonResponse(await signingKeys.for(keyIdOf(transcript.tokens)))
+    // The call itself is posted. All that the library gets are keys; by their address they are not known, for it is normalised.
+    if (init.method === 'GET') return jsonResponse(await signingKeys.for(keyIdOf(transcript.tokens)))
     const { body } = init
     if (body instanceof URLSearchParams && body.has('redirect_uri')) body.set('redirect_uri', redirectUri)
     try {

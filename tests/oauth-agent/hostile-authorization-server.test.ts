@@ -367,6 +367,17 @@ describe('metadata', () => {
     await evil.close()
   })
 
+  it.each<[string, (jwksUri: string) => string]>([
+    ['a scheme in capitals', (jwksUri) => jwksUri.replace('http:', 'HTTP:')],
+    ['a dot segment', (jwksUri) => jwksUri.replace('/jwks', '/./jwks')],
+    ['a space around it', (jwksUri) => ` ${jwksUri}`],
+  ])('may spell the address of the keys with %s: logins and refreshes verify with them', async (_what, spelt) => {
+    scripted.server.metadata = { jwks_uri: spelt(`${scripted.server.issuer}/jwks`) }
+    const browser = await scripted.loggedIn()
+    expect((await browser.post('refresh')).status).toBe(200)
+    expect(scripted.server.count('revocation')).toBe(0)
+  })
+
   it('[B-PK-01] that know only plain PKCE change nothing: the challenge is S256', async () => {
     scripted.server.metadata = { code_challenge_methods_supported: ['plain'] }
     const { json: body } = await scripted.agent.browser().post('login/start')
