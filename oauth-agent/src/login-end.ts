@@ -24,7 +24,7 @@ export interface LoginEndDeps {
   readonly cookies: SessionCookies
   readonly clock: Clock
   readonly logger: Logger
-  readonly context: Pick<SessionContext, 'factsOf'>
+  readonly context: Pick<SessionContext, 'factsOf' | 'admits'>
   readonly audit: Recorder
   readonly metrics: Pick<AgentMetrics, 'login'>
 }
@@ -66,7 +66,8 @@ export function loginEnd({
         cookieHeader,
         context: context.factsOf(req),
       })
-      if (outcome.state === 'used') {
+      // A repeated login end may come from elsewhere.
+      if (outcome.state === 'used' || !context.admits(req, outcome.generation.claims)) {
         const session = await liveSession(req)
         addCookies(res, [pendingLogins.clear(pending)])
         sendJson(res, 200, sessionAnswer(session, clock))
@@ -99,11 +100,11 @@ export function loginEnd({
     }
   }
 
-  /** A callback that is reloaded, or come back to, finds the session that it made. */
+  /** A callback that is reloaded, or come back to, finds the session that it made; not from where there is none. */
   async function liveSession(req: Request): Promise<LiveSession> {
     const session = await sessions.judge(req.headers.cookie, arrivalOf(req))
     if (session.state === 'unavailable') throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
-    if (session.state !== 'live') throw new TokenHandlerError('unknown_state')
+    if (session.state !== 'live' || !context.admits(req, session.claims)) throw new TokenHandlerError('unknown_state')
     return session
   }
 }

@@ -68,6 +68,24 @@ describe('a session that is bound to where its login came from', () => {
     expect((await browser.get('session', home)).json['is_logged_in']).toBe(true)
   })
 
+  it('is not shown elsewhere by a login end either, neither one that belongs to no login nor one that is repeated', async () => {
+    await start('deny', 'off')
+    const browser = scripted.agent.browser()
+    const { searchParams } = await scripted.callback(browser)
+    const thief = scripted.agent.browser()
+    thief.jar.restore(browser.jar.snapshot())
+    expect((await browser.post('login/end', searchParams, home)).status).toBe(200)
+    const repeated = await thief.post('login/end', searchParams, elsewhere)
+    thief.jar.restore(browser.jar.snapshot())
+    const unknown = await thief.post('login/end', { state: 'x', code: 'y' }, elsewhere)
+    for (const answer of [repeated, unknown]) {
+      expect([answer.status, answer.json]).toEqual([400, { error_code: 'unknown_state' }])
+    }
+    expect(changes()).toMatchObject([{ outcome: 'refused', reason: 'network', address: elsewhere['x-forwarded-for'] }])
+    // Where it belongs, both find it.
+    expect((await browser.post('login/end', { state: 'x', code: 'y' }, home)).json['is_logged_in']).toBe(true)
+  })
+
   it('is given no capability elsewhere', async () => {
     await start('off', 'deny')
     const browser = await logIn(home)
