@@ -18,10 +18,12 @@ const ours = new Set(
 )
 
 const mostValueLength = 1024
+/** RFC 6749 section 3.3. What JSON would escape is not among them, so that lengths stay what they are in the sealed cookie. */
+const scopeTokens = /^[\x21\x23-\x5B\x5D-\x7E]+(?: [\x21\x23-\x5B\x5D-\x7E]+)*$/
 const formats: Readonly<Record<string, RegExp>> = {
-  scope: /^[\x21\x23-\x5B\x5D-\x7E]+(?: [\x21\x23-\x5B\x5D-\x7E]+)*$/,
+  scope: scopeTokens,
   prompt: /^(?:none|(?:login|consent|select_account|create)(?: (?:login|consent|select_account|create))*)$/,
-  acr_values: /^[\x21-\x7E]+(?: [\x21-\x7E]+)*$/,
+  acr_values: scopeTokens,
   max_age: /^\d{1,9}$/,
 }
 

@@ -247,6 +247,9 @@ describe('authorization parameters', () => {
     'max_age=-1',
     'max_age=1e9',
     'scope=openid%22',
+    `acr_values=${'%22'.repeat(160)}`,
+    `acr_values=${'%5C'.repeat(160)}`,
+    'acr_values=mfa+%22hwk%22',
   ])('[B-PR-07] cannot be %s', async (body) => {
     const answer = await browser.post('login/start', body, { 'content-type': 'application/x-www-form-urlencoded' })
     expect([answer.status, answer.json['error_code'], answer.setCookies]).toEqual([400, 'invalid_request', []])
