@@ -35,7 +35,7 @@ import { createAgentMetrics } from './metrics.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import { readBody } from './parameters.ts'
 import { createPendingLogins } from './pending-login.ts'
-import { limitByAddress } from './rate-limit.ts'
+import { isWithin, limitByAddress } from './rate-limit.ts'
 import { createRefreshProtocol } from './refresh-protocol.ts'
 import { refresh } from './refresh.ts'
 import { createSessionContext } from './session-context.ts'
@@ -139,7 +139,11 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
     { method: 'post', path: `${base}/login/end`, handlers: [limited, readBody(responseBodyBytes), loginEnd(wired)] },
     { method: 'get', path: `${base}/session`, handlers: [seldomLimited, session(wired)] },
     { method: 'post', path: `${base}/refresh`, handlers: [limited, body, refresh(wired)] },
-    { method: 'post', path: `${base}/logout`, handlers: [body, logout(wired)] },
+    {
+      method: 'post',
+      path: `${base}/logout`,
+      handlers: [body, logout({ ...wired, isWithinLimit: isWithin(limited) })],
+    },
     ...(hasCapabilities
       ? [{ method: 'post', path: capabilityPath, handlers: [body, capability(wired, signer)] } as const]
       : []),

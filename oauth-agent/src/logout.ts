@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { RequestHandler } from 'express'
+import type { Request, RequestHandler, Response } from 'express'
 import {
   chunkedCookieValues,
   clearCookieLine,
@@ -31,6 +31,8 @@ export interface LogoutDeps {
   readonly pendingLogins: PendingLogins
   readonly authorizationServer: Pick<AuthorizationServer, 'endSessionUrl'>
   readonly clock: Clock
+  /** Counts a call by its address; whether that may cause look-ups yet. */
+  readonly isWithinLimit: (req: Request, res: Response) => Promise<boolean>
 }
 
 /** Carries the ID token from logout to `logout/continue`, past all script. */
@@ -42,18 +44,21 @@ const logoutCookieSeconds = 60
 
 /**
  * `POST logout`: ends the session here, clears the cookies, and tells where to end it at the authorization server. Waits
- * for nobody: the tokens are revoked afterwards, and the rule is written again and again if the store is away.
+ * for nobody: the tokens are revoked afterwards, and the rule is written again and again if the store is away. Anybody can
+ * make up a sid: one that no sealed cookie proves is only looked up, and within the limit of its address.
  */
 export function logout(deps: LogoutDeps): RequestHandler {
-  const { names, sessions, cookies, pendingLogins } = deps
+  const { names, sessions, cookies, pendingLogins, isWithinLimit } = deps
   return async (req, res) => {
     const { cookie: cookieHeader } = req.headers
     const opened = sessions.open(cookieHeader)
     const session = opened !== undefined && 'claims' in opened ? opened : undefined
     const sids = readSids(cookieHeader, names)
+    let mayLookUp: boolean | undefined
     for (const sid of sids) {
       if (session?.claims.sid === sid) await sessions.endAndRevoke(session.claims, 'logout', true)
-      else await sessions.end(sid, 'logout', true)
+      else if (sessions.proves(cookieHeader, sid)) await sessions.end(sid, 'logout', true)
+      else if ((mayLookUp ??= await isWithinLimit(req, res))) await sessions.endIfKnown(sid, 'logout')
     }
     const { url, setCookies } = endSession(deps, session)
     const others = [...setCookies, cookies.clearSid(), ...pendingLogins.clearAll(cookieHeader)]

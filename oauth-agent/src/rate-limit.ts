@@ -1,4 +1,4 @@
-import type { RequestHandler } from 'express'
+import type { Request, RequestHandler, Response } from 'express'
 import { ipKeyGenerator, rateLimit, type AugmentedRequest, type Store } from 'express-rate-limit'
 import { TokenHandlerError, type Clock, type Logger, type Peers } from '@token-handler/shared'
 
@@ -43,6 +43,14 @@ export function limitByAddress(limit: RateLimit | undefined, { peers, clock, log
     // Checks of uses that this is not; they would write to the console.
     validate: false,
   })
+}
+
+/** For calls that are answered in any case: counts one, and tells whether its address is still within the limit. */
+export function isWithin(limited: RequestHandler): (req: Request, res: Response) => Promise<boolean> {
+  return (req, res) =>
+    new Promise((resolve) => {
+      void limited(req, res, (refusal?: unknown) => resolve(refusal === undefined))
+    })
 }
 
 /** Addresses that are counted at most; beyond that, the one that came first starts anew. */

@@ -1,5 +1,7 @@
 import { createSecretKey } from 'node:crypto'
 import {
+  chunkedCookieValues,
+  cookieTag,
   openUnder,
   readSessionCookie,
   sealUnder,
@@ -11,6 +13,7 @@ import {
   type Judgement,
   type Ledger,
   type Logger,
+  type SessionClaims,
   type ShownGeneration,
 } from '@token-handler/shared'
 import type { LiveSession } from './answers.ts'
@@ -53,6 +56,8 @@ export interface Sessions {
    * that a session lives counts only beside rules that are fresh: the subject, the client or the key may be over.
    */
   judge(cookieHeader: string | undefined, cameAt: number): Promise<JudgedSession>
+  /** Whether any cookie came along that we sealed for this session. */
+  proves(cookieHeader: string | undefined, sid: string): boolean
   /** What the ledger is shown of a generation. */
   shown(claims: RefreshCookieClaims, want: ShownGeneration['want'], showing: Showing): ShownGeneration
   /** Row 10: the newest generation that the holder of `claims` can open, or `undefined` when the chain is broken. */
@@ -75,7 +80,9 @@ export interface Sessions {
    * @param subject Whose session it is, for the record.
    */
   end(sid: string, reason: EndReason, withRule: boolean, subject?: string): Promise<void>
-  /** The same, and revokes the newest refresh token that the browser's cookies lead to. */
+  /** Row 13 for a sid that nothing proves: ends the session if the ledger has one, else leaves no trace. */
+  endIfKnown(sid: string, reason: EndReason): Promise<void>
+  /** The same as `end`, and revokes the newest refresh token that the browser's cookies lead to. */
   endAndRevoke(claims: RefreshCookieClaims, reason: EndReason, withRule: boolean): Promise<void>
 }
 
@@ -101,9 +108,18 @@ const revokedAtEnd: ReadonlySet<EndReason> = new Set([
   'login_failed',
 ])
 
+/** Ends that wait for the store at most, of sessions that perhaps never were. */
+const mostUnproven = 200
+
 export function createSessions(deps: SessionsDeps): Sessions {
   const { options, names, sealer, cookies, ledger, background, clock, logger, audit } = deps
   const { issuer, timeoutSeconds } = options.authorizationServer
+  const sealedCookies = [
+    ['refresh-token', names.refreshToken],
+    ['id-token', names.idToken],
+    ['access-token', names.accessToken],
+  ] as const
+  let unproven = 0
 
   function open(cookieHeader: string | undefined): ShownSession | { readonly expiredSid: string } | undefined {
     const refresh = readSessionCookie<RefreshCookieClaims>(cookieHeader, 'refresh-token', names.refreshToken, {
@@ -191,15 +207,18 @@ export function createSessions(deps: SessionsDeps): Sessions {
     if (rt !== undefined && !revokedAtEnd.has(reason)) deps.authorizationServer.revoke({ refreshToken: rt })
   }
 
+  function recordEnd(sid: string, reason: EndReason, subject?: string): void {
+    logger.info({ event: 'session_ended', security: true, reason }, 'A session was ended.')
+    audit.record({ event: reason === 'logout' ? 'logout' : 'session_ended', outcome: 'success', reason, sid, subject })
+  }
+
   /** @param ended Called once it is written, with what was parked for those who know only the given generation. */
   async function endInLedger(
     session: Omit<EndedSession, 'keepSeconds'>,
     subject: string | undefined,
     ended: (blobs: readonly string[]) => void = () => undefined,
   ): Promise<void> {
-    logger.info({ event: 'session_ended', security: true, reason: session.reason }, 'A session was ended.')
-    const { sid, reason } = session
-    audit.record({ event: reason === 'logout' ? 'logout' : 'session_ended', outcome: 'success', reason, sid, subject })
+    recordEnd(session.sid, session.reason, subject)
     const attempt = async (): Promise<boolean> => {
       const end = await ledger.end({ ...session, keepSeconds: options.session.absoluteSeconds })
       if (end.state === 'ended') ended(end.blobs ?? [])
@@ -210,6 +229,23 @@ export function createSessions(deps: SessionsDeps): Sessions {
   }
 
   const end: Sessions['end'] = (sid, reason, withRule, subject) => endInLedger({ sid, reason, withRule }, subject)
+
+  async function endIfKnown(sid: string, reason: EndReason): Promise<void> {
+    const { absoluteSeconds: keepSeconds } = options.session
+    const attempt = async (): Promise<boolean> => {
+      const { state } = await ledger.end({ sid, reason, keepSeconds, withRule: true, ifKnown: true })
+      if (state === 'ended') recordEnd(sid, reason)
+      return state !== 'unknown'
+    }
+    if ((await attempt()) || unproven >= mostUnproven) return
+    unproven += 1
+    const persisted = async (): Promise<boolean> => {
+      const isSettled = await attempt()
+      if (isSettled) unproven -= 1
+      return isSettled
+    }
+    background.persist('end of a session, if there is one', persisted, { longestPauseMs: 500 })
+  }
 
   const endAndRevoke: Sessions['endAndRevoke'] = async (claims, reason, withRule) => {
     const { sid, g: generation, rt } = claims
@@ -254,7 +290,16 @@ export function createSessions(deps: SessionsDeps): Sessions {
     reportSuperseded,
     revokeLeftover,
     end,
+    endIfKnown,
     endAndRevoke,
+
+    proves: (cookieHeader, sid) =>
+      sealedCookies.some(([purpose, nameOf]) =>
+        chunkedCookieValues(cookieHeader, nameOf(cookieTag(sid))).some((value) => {
+          const opened = sealer.open<SessionClaims>(purpose, value)
+          return opened.ok && opened.claims.sid === sid
+        }),
+      ),
 
     async judge(cookieHeader, cameAt) {
       const session = open(cookieHeader)

@@ -9,8 +9,9 @@ import {
   type SessionIdentity,
 } from '@token-handler/shared'
 import { fakeClock } from '../support/clock.ts'
+import { keptAudit } from '../support/kept-audit.ts'
 import { until } from '../support/until.ts'
-import { postLogoutRedirectUri, startAgent, type Browser } from './running-agent.ts'
+import { postLogoutRedirectUri, startAgent, type AgentAnswer, type Browser } from './running-agent.ts'
 import { startScripted, type Scripted } from './scripted.ts'
 import { faultyLedger } from './faulty-ledger.ts'
 
@@ -167,6 +168,93 @@ describe('logout', () => {
     expect(setCookies.reduce((sum, line) => sum + line.length + 14, 0)).toBeLessThanOrEqual(3891)
     await hinting.close()
   })
+})
+
+describe('a logout with a sid that no sealed cookie comes along with', () => {
+  const sidName = '__Host-Http-th-sid'
+  const made = (letter: string): string => `${sidName}=${letter.repeat(21)}A`
+  const sidOf = ({ jar }: Browser): string => `${sidName}=${jar.get(sidName)[0]?.value}`
+  const logOut = (cookie: string, { agent } = scripted): Promise<AgentAnswer> =>
+    agent.browser().post('logout', undefined, { cookie })
+
+  it('leaves nothing behind that anybody could pile up, and clears the cookies all the same', async () => {
+    const audit = keptAudit()
+    const other = await startScripted({ audit })
+    const cookie = ['a', 'b', 'c', 'd'].map(made).join('; ')
+    for (let round = 0; round < 3; round++) {
+      const answer = await logOut(cookie, other)
+      expect(answer.status).toBe(200)
+      expect(answer.setCookies).toContainEqual(expect.stringMatching(/^__Host-Http-th-sid=; .*Max-Age=0/))
+    }
+    expect([other.agent.ledger.rules.size, audit.events]).toEqual([0, []])
+    expect(other.agent.events()).not.toContain('session_ended')
+    await other.close()
+  })
+
+  it('[B-LO-08] ends the session that the ledger knows by it, and records that', async () => {
+    const audit = keptAudit()
+    const other = await startScripted({ audit })
+    const browser = await other.loggedIn()
+    expect((await logOut(sidOf(browser), other)).status).toBe(200)
+    expect((await browser.get('session')).json['is_logged_in']).toBe(false)
+    expect(audit.events.filter(({ event }) => event === 'logout')).toMatchObject([{ outcome: 'success' }])
+    await other.close()
+  })
+
+  it('[B-LO-08] ends it once the store is back, and remembers nothing of one that the store never had', async () => {
+    const clock = fakeClock()
+    const ledger = faultyLedger(createMemoryLedger(clock))
+    const other = await startScripted({ clock, ledger: ledger.ledger })
+    const browser = await other.loggedIn()
+    ledger.cut = true
+    expect((await logOut(`${made('a')}; ${sidOf(browser)}`, other)).status).toBe(200)
+    ledger.cut = false
+    await until('the session is ended', async () => (await browser.get('session')).json['is_logged_in'] === false)
+    expect(other.agent.ledger.rules.size).toBe(1)
+    await other.close()
+  })
+
+  it('asks the ledger only within the limit of its address, and answers 200 beyond it', async () => {
+    const clock = fakeClock()
+    const inner = createMemoryLedger(clock)
+    const ledger = faultyLedger(inner)
+    const options = { rateLimit: { requests: 2, windowSeconds: 60 } }
+    const other = await startScripted({ clock, ledger: ledger.ledger, options })
+    let asked = 0
+    ledger.replaced.end = (session) => {
+      asked += 1
+      return inner.end(session)
+    }
+    const cookie = `${made('a')}; ${made('b')}`
+    const answers = [await logOut(cookie, other), await logOut(cookie, other), await logOut(cookie, other)]
+    expect(answers.map(({ status, setCookies }) => [status, setCookies.length > 0])).toEqual(
+      answers.map(() => [200, true]),
+    )
+    expect(asked).toBe(4)
+    await other.close()
+  })
+})
+
+it('[B-LO-08] a logout ends a session that the ledger lost, whichever sealed cookie of it comes along', async () => {
+  const { server, clock, keys } = scripted
+  for (const kind of ['-rt-', '-id-']) {
+    const browser = await scripted.loggedIn()
+    const access = accessOf(browser)
+    clock.advanceSeconds(1)
+    const agent = await startAgent({
+      issuer: server.issuer,
+      clientId: server.clientId,
+      clientAuthentication: { method: 'client_secret_basic', clientSecret: server.clientSecret },
+      clock,
+      keys,
+    })
+    const sent = browser.jar.header(agent.url).split('; ')
+    const cookie = sent.filter((one) => one.includes(kind) || one.includes('-sid=')).join('; ')
+    expect((await agent.browser().post('logout', undefined, { cookie })).status).toBe(200)
+    expect(agent.ledger.rules.endOf(access)).toBe('logout')
+    expect((await agent.browser(browser.jar).get('session')).text).toBe('{"is_logged_in":false}')
+    await agent.close()
+  }
 })
 
 /** The session as the proxy sees it. */

@@ -482,6 +482,18 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
           expect(await lost.commit(0)).toEqual({ state: 'ended', reason: 'logout' })
         }
       })
+
+      it('is refused, where the caller asks for that, for a session that the store does not know; else it is as any', async () => {
+        const lost = await beginSession(ledger)
+        await ledger.discard(lost.sid)
+        const end = { reason: 'logout', keepSeconds: absoluteSeconds, withRule: true, ifKnown: true } as const
+        expect(await ledger.end({ ...end, sid: lost.sid })).toEqual({ state: 'absent' })
+        expect(await lost.look(0)).toEqual({ state: 'absent' })
+        expect(ledger.rules.endOf(lost.identity)).toBeUndefined()
+        expect(await ledger.end({ ...end, sid: session.sid })).toEqual({ state: 'ended' })
+        expect(await session.look(0)).toEqual({ state: 'ended', reason: 'logout' })
+        expect(ledger.rules.endOf(session.identity)).toBe('logout')
+      })
     })
 
     describe('row 14: a session that the store never had', () => {

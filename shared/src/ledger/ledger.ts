@@ -58,7 +58,7 @@ export interface Ledger {
    * Row 13: writes rule and record; nothing can bring the session back. If the store cannot be asked, this process heeds
    * the rule nevertheless, and the caller tries again.
    */
-  end(session: EndedSession): Promise<Unknown | SessionEnd>
+  end(session: EndedSession): Promise<Unknown | Absent | SessionEnd>
 
   /** Claims a pending login for one code exchange, or tells what became of it. Ids are forgotten after {@link loginMemorySeconds}. */
   claimLogin(id: string): Promise<Unknown | LoginClaim>
@@ -229,6 +229,11 @@ export interface EndedSession {
   readonly withRule: boolean
   /** The generation that the caller holds, if it wants to know the newest one. */
   readonly generation?: number
+  /**
+   * Nothing proves that there ever was such a session: where the store has no record of it, the answer is `absent` and
+   * nothing is written; where the store cannot be asked, nothing is heeded either.
+   */
+  readonly ifKnown?: boolean
 }
 
 export interface SessionEnd {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Absent, HeldToken, Ledger, Unknown } from './ledger.ts'
+import type { Absent, HeldToken, Ledger, SessionEnd, Unknown } from './ledger.ts'
 import { createDirectory, type DirectoryStore } from './directory.ts'
 import {
   beginSession,
@@ -124,10 +124,13 @@ export function createLedger(store: LedgerStore): Ledger {
       stepSession(sid, (record, context) => refuseGeneration(record, { sid, generation, lease }, context)),
 
     async end(session) {
-      const ended = await stepSession(session.sid, (record, { now }) => endSession(record, session, now))
+      const { ifKnown = false } = session
+      const ended = await stepSession<Absent | SessionEnd>(session.sid, (record, { now }) =>
+        record === undefined && ifKnown ? { answer: { state: 'absent' } } : endSession(record, session, now),
+      )
       // The rule is written: what goes now, or else when it expires, nobody can use any more.
       if (ended.state === 'ended' && session.withRule) await store.deleteTokens(session.sid)
-      if (ended.state === 'unknown' && session.withRule) {
+      if (ended.state === 'unknown' && session.withRule && !ifKnown) {
         // The rule alone, if that can be written, and in this process in any case.
         const { sid, reason, keepSeconds } = session
         await store.addRule((now) => sessionRule(sid, reason, now + keepSeconds * 1000))
