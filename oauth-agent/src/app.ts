@@ -145,7 +145,7 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
       handlers: [body, logout({ ...wired, isWithinLimit: isWithin(limited) })],
     },
     ...(hasCapabilities
-      ? [{ method: 'post', path: capabilityPath, handlers: [body, capability(wired, signer)] } as const]
+      ? [{ method: 'post', path: capabilityPath, handlers: [limited, body, capability(wired, signer)] } as const]
       : []),
   ]
   const continuePath = `${base}/logout/continue`

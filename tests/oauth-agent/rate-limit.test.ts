@@ -4,6 +4,7 @@ import type { OAuthAgentOptions } from '@token-handler/oauth-agent'
 import { createPeers, silentLogger } from '@token-handler/shared'
 import { limitByAddress } from '../../oauth-agent/src/rate-limit.ts'
 import { fakeClock } from '../support/clock.ts'
+import { generateCapabilitySigning, jwtCapability } from './capability-options.ts'
 import { trustedOrigin, type AgentAnswer, type Browser } from './running-agent.ts'
 import { startScripted, type Scripted } from './scripted.ts'
 
@@ -71,6 +72,19 @@ describe('rate limits of the OAuth Agent', () => {
       429,
     ])
     expect(await statuses(Array.from({ length: 12 }, () => () => browser.post('logout')))).not.toContain(429)
+  })
+
+  it('[D-LIM-09] counts capabilities with them, and judges no session for one too many', async () => {
+    await start(4, { capabilities: [jwtCapability], capabilitySigning: generateCapabilitySigning() })
+    const ask = () => browser.post('capabilities/realtime')
+    expect(await statuses([ask, ask])).toEqual([401, 401])
+    expect((await scripted.logIn(browser)).answer.status).toBe(200)
+    const answer = await ask()
+    expect([answer.status, answer.json, answer.headers.get('retry-after')]).toEqual([
+      429,
+      { error_code: 'too_many_requests' },
+      '60',
+    ])
   })
 
   it('[D-LIM-09] does not count what another site’s page makes a browser send', async () => {

@@ -122,6 +122,45 @@ describe('refusals that repeat', () => {
     expect(test.audit.counts()).toMatchObject({ recorded: 52, lost: 0 })
   })
 
+  it.each([
+    { event: 'capability', outcome: 'refused', reason: 'session_expired', capability: 'realtime' },
+    { event: 'refresh', outcome: 'refused', reason: 'no_session' },
+    { event: 'login', outcome: 'failure', reason: 'unknown_state' },
+    { event: 'login', outcome: 'pending', reason: 'store_unavailable' },
+    { event: 'backchannel_logout', outcome: 'refused', reason: 'invalid_logout_token' },
+    { event: 'admin', outcome: 'refused', reason: 'unauthorized', target: 'sessions' },
+  ] as const)('are those that nobody is named in, too: $event $reason', async (event) => {
+    test = startAudit()
+    const address = '192.0.2.1'
+    for (let times = 0; times < 50; times++) test.audit.record({ ...event, address })
+    test.audit.record({ ...event, address: '198.51.100.1' })
+    expect((await test.records()).slice(1).map(({ who, details }) => [who?.address, details?.count])).toEqual([
+      ['192.0.2.0/24', undefined],
+      ['198.51.100.0/24', undefined],
+      ['192.0.2.0/24', 49],
+    ])
+  })
+
+  it('are told apart by capability and by what an operator wanted', async () => {
+    test = startAudit()
+    const anonymous = { outcome: 'refused', reason: 'a_reason', address: '192.0.2.1' } as const
+    test.audit.record({ ...anonymous, event: 'capability', capability: 'realtime' })
+    test.audit.record({ ...anonymous, event: 'capability', capability: 'files' })
+    test.audit.record({ ...anonymous, event: 'admin', target: 'sessions' })
+    test.audit.record({ ...anonymous, event: 'admin', target: 'keys' })
+    expect(await test.records()).toHaveLength(5)
+  })
+
+  it.each([{ sid: 'a-session-id' }, { subject: 'user-1' }, { subjectHash: 'of-user-1' }, { actor: 'an-operator' }])(
+    'are never those that name somebody: %j',
+    async (named) => {
+      test = startAudit()
+      const refused = { event: 'refresh', outcome: 'refused', reason: 'refused', address: '192.0.2.1' } as const
+      for (let times = 0; times < 5; times++) test.audit.record({ ...refused, ...named })
+      expect(await test.records()).toHaveLength(6)
+    },
+  )
+
   it('are never issuances: those are recorded one by one', async () => {
     test = startAudit()
     for (let times = 0; times < 50; times++) test.audit.record(login)

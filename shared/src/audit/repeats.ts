@@ -1,7 +1,7 @@
 import type { AuditEvent, AuditEventName } from './events.ts'
 import { networkPrefix } from './network.ts'
 
-/** Refusals that anybody can cause as often as he likes. */
+/** Refusals that anybody can cause as often as he likes, with a session or without. */
 const repeatable: ReadonlySet<AuditEventName> = new Set([
   'guard_refused',
   'policy_refused',
@@ -9,6 +9,11 @@ const repeatable: ReadonlySet<AuditEventName> = new Set([
   'session_refused',
   'session_superseded',
 ])
+
+/** Came over the network, was no success, and names nobody: anybody can cause that, whatever the event. */
+function isAnonymous({ outcome, address, sid, subject, subjectHash, actor }: AuditEvent): boolean {
+  return outcome !== 'success' && address !== undefined && (sid ?? subject ?? subjectHash ?? actor) === undefined
+}
 
 const windowMs = 10_000
 const mostKinds = 4096
@@ -21,16 +26,16 @@ interface Repeated {
 
 /**
  * Keeps a flood of refusals from flooding the log: the first of a kind is passed on at once; those that are like it in event,
- * reason, session, network and route are counted for ten seconds, and told in one event with their `count`.
+ * outcome, reason, session, network and what was asked for are counted for ten seconds, and told in one event with their `count`.
  */
 export class Repeats {
   readonly #seen = new Map<string, Repeated>()
 
   /** @returns whether the event is to be recorded itself. */
   isFirst(event: AuditEvent, nowMs: number): boolean {
-    if (!repeatable.has(event.event)) return true
-    const { reason, sid, route, address } = event
-    const key = JSON.stringify([event.event, reason, sid, route, networkPrefix(address)])
+    if (!repeatable.has(event.event) && !isAnonymous(event)) return true
+    const { outcome, reason, sid, route, capability, target, address } = event
+    const key = JSON.stringify([event.event, outcome, reason, sid, route, capability, target, networkPrefix(address)])
     const known = this.#seen.get(key)
     if (known !== undefined) {
       known.count += 1

@@ -28,7 +28,9 @@ export const agent = z
         // Ten thousand people behind one address, each with a refresh every two minutes.
         requests: rateLimitFields.requests
           .default(6000)
-          .describe('Logins begun and ended and refreshes together; session may be asked ten times as often.'),
+          .describe(
+            'Logins begun and ended, refreshes and capabilities together; session may be asked ten times as often.',
+          ),
         window_seconds: rateLimitFields.window_seconds,
       })
       .prefault({}),
