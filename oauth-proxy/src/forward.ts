@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import { TokenHandlerError, type AccessCookieClaims, type ErrorCode, type SessionIdentity } from '@token-handler/shared'
 import type { Dispatcher } from 'undici'
 import { endAfterDrain } from './answers.ts'
+import { onClientGone } from './client-gone.ts'
 import { EventBoundary, isEventStream, lastEvent } from './event-stream.ts'
 import type { Placed } from './open-exchanges.ts'
 import type { UpstreamResponse } from './response-headers.ts'
@@ -62,7 +63,7 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
   constructor(request: AdmittedRequest, deps: ExchangeDeps) {
     this.#request = request
     this.#deps = deps
-    request.res.on('close', () => this.#clientClosed())
+    onClientGone(request.req, request.res, () => this.#clientClosed())
   }
 
   get request(): AdmittedRequest {

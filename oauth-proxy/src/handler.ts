@@ -28,6 +28,7 @@ import { admit, type Admission, type AdmissionDeps } from './admission.ts'
 import { createCors, sendPreflight } from './answers.ts'
 import { createBatch } from './batch.ts'
 import { maxTargetLength, parseRequestTarget, targetOf } from './canonical-path.ts'
+import { isClientGone } from './client-gone.ts'
 import { createForwardAuth } from './forward-auth.ts'
 import { Exchange, type ExchangeDeps } from './forward.ts'
 import { createHeldTokens } from './held-tokens.ts'
@@ -195,7 +196,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
 
   function serve(req: IncomingMessage, res: ServerResponse, next: (() => void) | undefined): void {
     // Middleware before this one, or the batch, may have taken longer than the client waits; writing to it would be an error.
-    if (res.destroyed) return
+    if (isClientGone(req, res)) return
     const requestTarget = targetOf(req)
     const isTooLong = requestTarget.length > maxTargetLength
     const target = isTooLong ? undefined : parseRequestTarget(requestTarget, publicHost)
@@ -232,7 +233,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     claims: AccessCookieClaims,
   ): void {
     heldTokens.pass(claims, {
-      isGone: () => res.destroyed,
+      isGone: () => isClientGone(req, res),
       again: () => openAccessToken(req.headers.cookie, admissionDeps),
       go: (accessToken) => forward(req, res, route, sentTarget, admission, accessToken),
       refuse: (refusal) => refuse(req, res, route, refusal),

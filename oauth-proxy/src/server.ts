@@ -70,7 +70,10 @@ export function hardenServer(server: Server, logger: Logger = silentLogger, regi
     server.emit('request', req, res)
   })
   server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => server.emit('request', req, res))
-  server.on('connect', (_req: IncomingMessage, socket: Duplex) => refuse(socket, 'method_not_allowed', ['Allow: ']))
+  server.on('connect', (req: IncomingMessage, socket: Duplex) => {
+    if (isAnswering(req.socket)) socket.destroy()
+    else refuse(socket, 'method_not_allowed', ['Allow: '])
+  })
 }
 
 /** Whoever reads a stream, by events, pipe or iteration, makes it call its `_read` (Node's documentation, "Implementing a readable stream"). */

@@ -95,7 +95,7 @@ export function createUpgrade(deps: UpgradeDeps): (req: IncomingMessage, socket:
   return (req, duplex, head) => {
     const socket = duplex as Socket
     // No browser sends a handshake behind a request that is not answered yet; the answers would get mixed up.
-    if (isAnswering(socket)) {
+    if (isAnswering(req.socket)) {
       socket.destroy()
       return
     }

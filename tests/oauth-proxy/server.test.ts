@@ -94,14 +94,17 @@ describe('a hardened server', () => {
     expect(client.failure).toBeUndefined()
   })
 
-  it('writes nothing into an answer that has begun when the connection turns to nonsense', async () => {
+  it.each([
+    ['turns to nonsense', 'nonsense\r\n\r\n'],
+    ['asks for a tunnel', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n'],
+  ])('writes nothing into an answer that has begun when the connection %s', async (_how, bytes) => {
     await serve((_req, res) => {
       res.writeHead(200, { 'content-length': '10' })
       res.write('half')
     })
     client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
     await client.receives('half')
-    client.send('nonsense\r\n\r\n')
+    client.send(bytes)
     await client.closed()
     expect(client.received.endsWith('half')).toBe(true)
   })

@@ -1,8 +1,11 @@
 import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from '@jest/globals'
-import { openClient, type RawClient } from '../support/raw-client.ts'
+import { Registry } from '@token-handler/shared'
+import { parseMetrics } from '../support/metrics.ts'
+import { openClient, rawRequest, type RawClient } from '../support/raw-client.ts'
 import { until } from '../support/until.ts'
 import { answerText } from '../support/upstream.ts'
+import { handshake } from '../support/websocket.ts'
 import { startProxy, type ProxySetup, type ProxyUnderTest } from './proxy-under-test.ts'
 
 const streamHead = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n'
@@ -137,6 +140,28 @@ describe('streams', () => {
     await until('no exchange', async () => {
       const count = await new Promise<number>((resolve) => proxy.server.getConnections((_error, open) => resolve(open)))
       return count === 0
+    })
+  })
+
+  it.each([
+    ['a CONNECT', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n'],
+    ['an upgrade', rawRequest('GET /api/feed', handshake)],
+    ['an upgrade with half a body', rawRequest('GET /api/feed', [...handshake, 'Content-Length: 9'], 'half')],
+  ])('[D-LIM-05] [D-WS-07] let the API go when %s comes behind requests on one connection', async (_what, last) => {
+    const registry = new Registry()
+    await startEvents({ routes: [{ responseTimeoutSeconds: 60, idleTimeoutSeconds: 60 }], registry })
+    const events = proxy.bytes('GET /api/events').repeat(3)
+    const client = await send(events)
+    await until('the requests', () => proxy.upstream.requests.length === 3)
+    client.send(last)
+    await client.closed()
+    await expectApiLetGo()
+    const together = await send(events + last)
+    await together.closed()
+    await expectApiLetGo()
+    await until('no exchange', async () => {
+      const metrics = parseMetrics(await registry.metrics())
+      return ['requests', 'streams'].every((what) => metrics.get(`token_handler_proxy_open_${what}`) === 0)
     })
   })
 

@@ -280,12 +280,15 @@ describe('handshakes', () => {
   it('[D-WS-08] are cut where an earlier request on the connection is still being answered', async () => {
     const head = 'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf '
     proxy = await startProxy({ routes: [{ webSocket: true }], script: { onRequest: () => head } })
-    const client = await openClient(proxy.port)
-    client.send(proxy.bytes('GET /api/slow'))
-    await client.receives('half ')
-    client.send(proxy.bytes('GET /api/feed', handshake))
-    await client.closed()
-    expect(proxy.upstream.requests).toHaveLength(1)
+    for (const length of ['0', '9']) {
+      const client = await openClient(proxy.port)
+      client.send(proxy.bytes('GET /api/slow'))
+      await client.receives('half ')
+      client.send(proxy.bytes('GET /api/feed', [...handshake, `Content-Length: ${length}`]))
+      await client.closed()
+      expect(client.received.endsWith('half ')).toBe(true)
+    }
+    expect(proxy.upstream.requests).toHaveLength(2)
     const both = await openClient(proxy.port)
     both.send(proxy.bytes('GET /api/slow') + proxy.bytes('GET /api/feed', handshake))
     await both.closed()
