@@ -69,55 +69,59 @@ export function createResponseHeaders({
       // RFC 9110 section 8.6: none in a 204.
       if (name === 'content-length' && status === 204) continue
       const value = received[name]
-      if (typeof value === 'string') pushUnlessToken(headers, name, value, accessToken)
-      else for (const item of value ?? []) pushUnlessToken(headers, name, item, accessToken)
+      pushUnlessToken(headers, name, value, accessToken)
     }
-    mergeVary(headers, received.vary)
+    mergeVary(headers, received.vary, accessToken)
     if (route.background === true) headers.push(...backgroundMark)
     if (hasSession) headers.push('cache-control', 'no-store')
     if (route.sandbox) headers.push('content-security-policy', 'sandbox', 'x-content-type-options', 'nosniff')
-    else pushAll(headers, 'content-security-policy', received['content-security-policy'])
+    else pushUnlessToken(headers, 'content-security-policy', received['content-security-policy'], accessToken)
     pushAddresses(headers, received, response, addresses)
+    const challenge = sanitizeChallenge(received['www-authenticate'])
+    if (challenge !== undefined && !holdsToken(challenge, accessToken)) headers.push('www-authenticate', challenge)
     // A 401 without a challenge is malformed (RFC 9110 section 15.5.2).
-    const challenge = sanitizeChallenge(received['www-authenticate']) ?? (status === 401 ? 'Bearer' : undefined)
-    if (challenge !== undefined) headers.push('www-authenticate', challenge)
+    else if (status === 401) headers.push('www-authenticate', 'Bearer')
     return headers
   }
 }
 
 /** Even an API that echoes what it gets must not give the access token to a script. */
-function pushUnlessToken(headers: string[], name: string, value: string, accessToken: string | undefined): void {
-  if (accessToken !== undefined && value.length >= accessToken.length && value.includes(accessToken)) return
-  headers.push(name, value)
+function holdsToken(value: string, accessToken: string | undefined): boolean {
+  return accessToken !== undefined && value.length >= accessToken.length && value.includes(accessToken)
 }
 
-function pushAll(headers: string[], name: string, value: string | string[] | undefined): void {
-  if (value === undefined) return
-  for (const item of typeof value === 'string' ? [value] : value) headers.push(name, item)
+function pushUnlessToken(
+  headers: string[],
+  name: string,
+  value: string | string[] | undefined,
+  accessToken: string | undefined,
+): void {
+  if (typeof value !== 'string') for (const item of value ?? []) pushUnlessToken(headers, name, item, accessToken)
+  else if (!holdsToken(value, accessToken)) headers.push(name, value)
 }
 
 function pushAddresses(
   headers: string[],
   received: IncomingHttpHeaders,
-  { route, sentTarget }: UpstreamResponse,
+  { route, sentTarget, accessToken }: UpstreamResponse,
   addresses: AddressSpace,
 ): void {
   for (const name of ['location', 'content-location'] as const) {
     const value = received[name]
     if (typeof value !== 'string') continue
-    const address = publicLocation(value, { route, sentTarget }, addresses)
-    if (address !== undefined) headers.push(name, address)
+    pushUnlessToken(headers, name, publicLocation(value, { route, sentTarget }, addresses), accessToken)
   }
   if (received['link'] === undefined) return
   const links = publicLinks([received['link']].flat().join(', '), { route, sentTarget }, addresses)
-  if (links !== undefined) headers.push('link', links)
+  pushUnlessToken(headers, 'link', links, accessToken)
 }
 
 /** Our `Vary: Origin` and the API's own become one line. */
-function mergeVary(headers: string[], received: string | string[] | undefined): void {
+function mergeVary(headers: string[], received: string | string[] | undefined, accessToken: string | undefined): void {
   if (received === undefined) return
   const at = headers.indexOf('vary')
   const theirs = typeof received === 'string' ? received : received.join(', ')
+  if (holdsToken(theirs, accessToken)) return
   headers[at + 1] = theirs.trim() === '*' ? '*' : `${headers[at + 1] ?? 'Origin'}, ${theirs}`
 }
 

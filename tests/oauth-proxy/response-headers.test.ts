@@ -149,6 +149,33 @@ describe('what the browser gets of an answer', () => {
     expect(canaries.find(answer.raw)).toEqual([])
   })
 
+  it.each<[name: string, value: (token: string) => string, kept: readonly string[]]>([
+    ['Location', (token) => `/api/x?t=${token}`, []],
+    ['Content-Location', (token) => `/api/x?t=${token}`, []],
+    ['Link', (token) => `</api/x?t=${token}>; rel="next"`, []],
+    ['Content-Security-Policy', (token) => `report-uri /api/${token}`, []],
+    ['Vary', (token) => `Accept, ${token}`, ['Origin']],
+    ['WWW-Authenticate', (token) => `Bearer scope="${token}"`, ['Bearer']],
+  ])('[D-RL-03] is no %s that echoes the access token', async (name, value, kept) => {
+    const status = '401 Unauthorized'
+    proxy = await startProxy({
+      routes: [{ sandbox: false }],
+      script: {
+        onRequest: (request) => {
+          const [bearer = ''] = request.values('authorization')
+          const text = request.target.endsWith('/echo') ? bearer.slice(7) : 'other'
+          return answerText('{}', { status, headers: [`${name}: ${value(text)}`] })
+        },
+      },
+    })
+    const canaries = new Canaries()
+    canaries.watch('access token', proxy.session.accessToken)
+    expect((await proxy.call('GET /api/x')).values(name.toLowerCase())[0]).toContain('other')
+    const answer = await proxy.call('GET /api/echo')
+    expect(answer.values(name.toLowerCase())).toEqual(kept)
+    expect(canaries.find(answer.raw)).toEqual([])
+  })
+
   it.each([
     ['Basic realm="Internal API"', 'Bearer'],
     ['Negotiate', 'Bearer'],
