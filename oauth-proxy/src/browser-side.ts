@@ -28,7 +28,6 @@ export class BrowserSide extends Duplex {
     socket.on('end', () => this.#apiTold || this.push(null))
     socket.on('error', (error) => this.destroy(error))
     socket.on('close', () => this.destroy())
-    socket.pause()
   }
 
   // The library sets these on what it takes for a socket; the real one has them already.

@@ -48,6 +48,10 @@ export class Tunnel implements Placed {
     // From now on: handshakes that come together count together.
     this.#place = deps.streams.enter(this, request.route, request.claims)
     request.socket.on('close', () => this.#closed())
+    request.socket.once('end', () => {
+      // Half a connection is enough for an answer, but nobody who closes the other half wants a WebSocket.
+      if (this.#state === 'asking') request.socket.destroy()
+    })
   }
 
   get request(): AdmittedRequest {

@@ -407,12 +407,24 @@ describe('an API that wants no WebSocket', () => {
     await start()
   })
 
-  it('is let go when the browser does not wait', async () => {
-    const client = await handshakeWith(undefined)
-    await until('the request', () => proxy.upstream.requests.length === 1)
-    expect(proxy.upstream.connections.map(({ isOpen }) => isOpen)).toEqual([true])
-    client.destroy()
-    await until('the API is let go', () => proxy.upstream.connections.every(({ isOpen }) => !isOpen))
+  it.each<[how: string, leave: (client: RawClient) => void]>([
+    ['closes its connection', ({ socket }) => socket.end()],
+    ['resets its connection', ({ socket }) => socket.resetAndDestroy()],
+    ['closes it behind what it has sent', ({ socket }) => socket.end('\x81\x80\0\0\0\0')],
+  ])('[D-WS-07] is let go when the browser does not wait and %s', async (_how, leave) => {
+    proxy = await startProxy({
+      routes: [{ webSocket: true, responseTimeoutSeconds: 60 }],
+      options: { streamLimits: { perSession: 1, total: 1 } },
+      script: { onRequest: () => undefined },
+    })
+    for (const requests of [1, 2]) {
+      const client = await openClient(proxy.port)
+      client.send(proxy.bytes('GET /api/feed', handshake))
+      await until('the request', () => proxy.upstream.requests.length === requests)
+      expect(client.received).toBe('')
+      leave(client)
+      await until('the API is let go', () => proxy.upstream.connections.every(({ isOpen }) => !isOpen))
+    }
   })
 })
 
