@@ -11,11 +11,11 @@ const longestEnd = 4
 /** Follows the end of an event stream: only behind a blank line may another event begin. */
 export class EventBoundary {
   #tail = ''
-  readonly #isReadable: boolean
+  readonly #takesMore: boolean
 
-  constructor({ 'content-encoding': coding }: IncomingHttpHeaders) {
-    // Nothing can be written into a compressed stream.
-    this.#isReadable = coding === undefined
+  constructor({ 'content-encoding': coding, 'content-length': length }: IncomingHttpHeaders) {
+    // Nothing can be written into a compressed stream, nor into one whose length is known.
+    this.#takesMore = coding === undefined && length === undefined
   }
 
   pass(chunk: Buffer): void {
@@ -23,7 +23,7 @@ export class EventBoundary {
   }
 
   get isHere(): boolean {
-    return this.#isReadable && (this.#tail === '' || /(?:\n\n|\r\r|\r\n\r\n|\n\r\n)$/.test(this.#tail))
+    return this.#takesMore && (this.#tail === '' || /(?:\n\n|\r\r|\r\n\r\n|\n\r\n)$/.test(this.#tail))
   }
 }
 

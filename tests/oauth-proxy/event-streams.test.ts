@@ -18,11 +18,13 @@ async function start(
     setup = {},
   }: { headers?: readonly string[]; route?: Partial<RouteOptions>; setup?: ProxySetup } = {},
 ): Promise<void> {
-  const head = ['HTTP/1.1 200 OK', 'Transfer-Encoding: chunked', ...headers, '', ''].join('\r\n')
+  const hasLength = headers.some((line) => line.startsWith('Content-Length'))
+  const framing = hasLength ? [] : ['Transfer-Encoding: chunked']
+  const head = ['HTTP/1.1 200 OK', ...framing, ...headers, '', ''].join('\r\n')
   proxy = await startProxy({
     ...setup,
     routes: [route],
-    script: { onRequest: () => head + (text === '' ? '' : chunk(text)) },
+    script: { onRequest: () => head + (text === '' || hasLength ? text : chunk(text)) },
   })
 }
 
@@ -60,6 +62,7 @@ describe('an event stream', () => {
   it.each([
     ['within an event', 'data: one\n', ['Content-Type: text/event-stream']],
     ['compressed', 'data: one\n\n', ['Content-Type: text/event-stream', 'Content-Encoding: gzip']],
+    ['of a length that is known', 'data: one\n\n', ['Content-Type: text/event-stream', 'Content-Length: 20']],
     ['of another kind', 'data: one\n\n', ['Content-Type: text/event-streams']],
   ])('is cut off where nothing can be told: %s', async (_what, text, headers) => {
     await start(text, { headers })
