@@ -1,7 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join, normalize } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
-import { loadConfig } from '@token-handler/shared'
+import { blockListOf, containsAddress, loadConfig } from '@token-handler/shared'
+import { parse } from 'yaml'
 import { execForm, readComposeFile, readDockerfile, repository, type ComposeService } from '../support/compose.ts'
 
 const compose = readComposeFile()
@@ -66,6 +67,21 @@ describe('docker-compose.yml', () => {
     expect(members('ledger')).toEqual(['ledger', 'agent', 'proxy'])
     expect(members('apis')).toEqual(['proxy', 'api', 'authorization-server'])
     expect(compose.networks).toMatchObject({ ledger: { internal: true }, apis: { internal: true } })
+  })
+
+  it('has a gateway with an address of its own, which agent and proxy trust, and nobody else is given', () => {
+    const { subnet = '', ip_range: givenOut = '' } = compose.networks['edge']?.ipam?.config[0] ?? {}
+    const { networks } = compose.services['gateway'] as ComposeService
+    const address = Array.isArray(networks) ? '' : (networks['edge']?.ipv4_address ?? '')
+    expect(containsAddress(blockListOf([subnet]), address)).toBe(true)
+    expect(containsAddress(blockListOf([givenOut]), address)).toBe(false)
+    for (const name of ['agent', 'proxy']) {
+      const text = readFileSync(join(repository, `deploy/compose/${name}.yaml`), 'utf8')
+      expect([name, parse(text)]).toEqual([
+        name,
+        expect.objectContaining({ proxy: expect.objectContaining({ trusted_proxies: [address] }) }),
+      ])
+    }
   })
 
   it('gives secrets only to those who need them, readable', () => {

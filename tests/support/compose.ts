@@ -19,6 +19,16 @@ const condition = z.strictObject({
   condition: z.enum(['service_started', 'service_healthy', 'service_completed_successfully']),
 })
 
+const membership = z.strictObject({
+  aliases: z.array(z.string()).optional(),
+  ipv4_address: z.ipv4().optional(),
+})
+
+const network = z.strictObject({
+  internal: z.boolean().optional(),
+  ipam: z.strictObject({ config: z.array(z.strictObject({ subnet: z.cidrv4(), ip_range: z.cidrv4() })) }).optional(),
+})
+
 const service = z.strictObject({
   build: z.strictObject({ context: z.string(), target: z.string() }).optional(),
   image: z.string(),
@@ -29,12 +39,7 @@ const service = z.strictObject({
   depends_on: z.record(z.string(), condition).default({}),
   healthcheck: healthcheck.optional(),
   network_mode: z.enum(['none']).optional(),
-  networks: z
-    .union([
-      z.array(z.string()),
-      z.record(z.string(), z.strictObject({ aliases: z.array(z.string()).optional() }).nullable()),
-    ])
-    .default([]),
+  networks: z.union([z.array(z.string()), z.record(z.string(), membership.nullable())]).default([]),
   ports: z.array(z.string().regex(/^127\.0\.0\.1:\d+:\d+$/)).default([]),
   volumes: z.array(z.string()).default([]),
   read_only: z.boolean(),
@@ -48,7 +53,7 @@ const service = z.strictObject({
 const composeFile = z.strictObject({
   name: z.string(),
   services: z.record(z.string(), service),
-  networks: z.record(z.string(), z.strictObject({ internal: z.boolean().optional() }).nullable()),
+  networks: z.record(z.string(), network.nullable()),
   volumes: z.record(z.string(), z.strictObject({}).nullable()),
 })
 

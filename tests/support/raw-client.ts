@@ -34,8 +34,9 @@ export interface RawClient {
   destroy(): void
 }
 
-export async function openClient(port: number): Promise<RawClient> {
-  const socket = connect(port, '127.0.0.1')
+/** @param options.from The client's own address: any of this machine. */
+export async function openClient(port: number, { from }: { from?: string | undefined } = {}): Promise<RawClient> {
+  const socket = connect({ port, host: '127.0.0.1', ...(from === undefined ? {} : { localAddress: from }) })
   const waiting = new Set<() => void>()
   const look = (): void => {
     for (const check of waiting) check()
@@ -92,8 +93,12 @@ export async function openClient(port: number): Promise<RawClient> {
 }
 
 /** Sends bytes on a connection of their own and reads one answer. */
-export async function exchange(port: number, bytes: string, options?: { method?: string }): Promise<RawAnswer> {
-  const client = await openClient(port)
+export async function exchange(
+  port: number,
+  bytes: string,
+  options: { method?: string; from?: string } = {},
+): Promise<RawAnswer> {
+  const client = await openClient(port, options)
   try {
     client.send(bytes)
     return await client.answer(options)

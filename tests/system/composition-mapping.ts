@@ -54,6 +54,7 @@ export async function createMapping(places: { folder: string; secrets: string; s
           })
           .replaceAll(own(service), (port) => String(portOf(service, Number(port))))
           .replaceAll('0.0.0.0', '127.0.0.1')
+          .replaceAll('172.30.80.10', '127.0.0.1')
           .replaceAll('/app/spa-example/web/dist', places.spaRoot)
           .replaceAll('/app/', `${repository}/`)
           .replaceAll('/etc/token-handler/', `${places.folder}/${service}/`)

@@ -24,6 +24,9 @@ export interface RunningGateway {
   close(): Promise<void>
 }
 
+/** More than a client of the contract needs; each of agent and proxy serves one address so often. */
+export const requestsPerAddress = 150
+
 /** A gateway with our recipe between a browser that is logged in and an API that records every byte. */
 export interface GatewayBed {
   readonly origin: string
@@ -57,7 +60,10 @@ export async function startGatewayBed(
     configure: (config) => ({
       ...config,
       forward_auth: { gateway, listen: { port: 0 }, gateway_secret: secret },
+      agent: { rate_limit: { requests: requestsPerAddress, window_seconds: 3600 } },
       proxy: {
+        trusted_proxies: ['127.0.0.1'],
+        rate_limit: { per_address: { requests: requestsPerAddress, window_seconds: 3600 } },
         routes: [
           {
             path: '/api',

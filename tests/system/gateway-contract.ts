@@ -3,7 +3,14 @@ import type { Gateway } from '@token-handler/shared'
 import { freePort } from '../support/free-port.ts'
 import { exchange, openClient, rawRequest } from '../support/raw-client.ts'
 import { until } from '../support/until.ts'
-import { startGatewayBed, type GatewayBed, type GatewayPorts, type RunningGateway } from './gateway-bed.ts'
+import { expectClientsToldApart } from './client-addresses.ts'
+import {
+  requestsPerAddress,
+  startGatewayBed,
+  type GatewayBed,
+  type GatewayPorts,
+  type RunningGateway,
+} from './gateway-bed.ts'
 
 const handshake = [
   'Connection: Upgrade',
@@ -139,6 +146,14 @@ export function describeGateway(gateway: Gateway, start: (ports: GatewayPorts) =
       expect(bed.seen()).toEqual([])
     })
   })
+
+  it.each(['POST /oauth-agent/refresh', 'GET /api/open/x'])(
+    'clients are told apart by their addresses, whatever they say themselves: %s',
+    async (requestLine) => {
+      const headers = [...withoutCookie(), ...(requestLine.startsWith('POST') ? ['Content-Length: 0'] : [])]
+      await expectClientsToldApart({ port: bed.ports.gateway, requestLine, headers, limit: requestsPerAddress })
+    },
+  )
 
   describe('denials', () => {
     it('[D-CS-08] reach the SPA as our JSON, with CORS headers and the challenge', async () => {

@@ -6,6 +6,7 @@ import { keyFileSchema } from '@token-handler/shared'
 import { logIn, logOut, callApi } from '../browser/support.ts'
 import { launchBrowser } from '../support/browser.ts'
 import { CookieJar } from '../support/cookie-jar.ts'
+import { exchange, rawRequest } from '../support/raw-client.ts'
 import { SessionBrowser } from '../support/session-browser.ts'
 import { until } from '../support/until.ts'
 import { startComposition, type Composition } from './composition.ts'
@@ -78,6 +79,20 @@ describe('the services of docker-compose.yml behind their nginx, without contain
     expect(keysOf('proxy').map(({ key, derived }) => [key, Object.keys(derived ?? {})])).toEqual([
       [undefined, ['access-token', 'audit']],
     ])
+  })
+
+  it('take down their clients by the addresses that they come from, not by those that they claim', async () => {
+    const { host, port } = new URL(composition.url)
+    for (const [service, path] of [
+      ['agent', '/oauth-agent/session'],
+      ['proxy', '/api/me'],
+    ] as const) {
+      const headers = [`Host: ${host}`, 'Origin: https://evil.test', 'X-Forwarded-For: 192.0.2.66']
+      const answer = await exchange(Number(port), rawRequest(`GET ${path}`, headers), { from: '127.5.6.7' })
+      expect([service, answer.status]).toEqual([service, 403])
+      await until(`${service} takes it down`, () => composition.output(service).includes('"127.5.6.0/24"'))
+      expect(composition.output(service)).not.toContain('192.0.2.')
+    }
   })
 
   it('answer nobody who asks for another host, and log no query', async () => {

@@ -81,7 +81,7 @@ export const proxy = z
         z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], 'must be an address or a network such as 10.0.0.0/8'),
       )
       .default([])
-      .describe('Peers whose X-Forwarded-* headers count.'),
+      .describe('Peers whose X-Forwarded-For counts: each must write the address of its client at the end.'),
     identity_headers: z
       .array(z.string().regex(/^[A-Za-z0-9_-]{1,64}\*?$/, 'must be a header name, with a * at its end for any ending'))
       .default([])
