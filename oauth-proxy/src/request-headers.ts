@@ -20,14 +20,16 @@ const denied = nameList(
   'host content-length expect via max-forwards cookie cookie2',
   // Authentication and identity
   'authorization dpop token-handler-* remote-* x-remote-* x-auth-* x-authenticated-* oidc-*',
-  'x-user x-user-* x-username x-email x-groups x-roles x-forwarded-* x-webauth-*',
+  'x-user x-user-* x-userinfo x-username x-email x-groups x-roles x-forwarded* x-webauth-* x-authentik-*',
   'x-access-token x-id-token x-token x-jwt-* x-authorization x-consumer-* x-credential-*',
-  'x-goog-iap-* x-goog-authenticated-* x-amzn-oidc-* x-ms-client-* x-ms-token-* x-pomerium-*',
+  'x-goog-iap-* x-goog-authenticated-* x-amzn-oidc-* x-oidc-* x-ms-client-* x-ms-token-* x-pomerium-*',
   'x-vouch-* x-client-cert* x-ssl-* ssl-* client-cert* x-arr-* tailscale-* cf-access-*',
   'x-spiffe-* x-endpoint-api-userinfo x-apigateway-* impersonate-* x-internal-* x-envoy-*',
+  'kubeflow-* teleport-*',
   // Where the request comes from
-  'forwarded x-real-ip x-client-ip client-ip x-cluster-client-ip true-client-ip x-originating-*',
+  'forwarded* x-real-ip x-client-ip client-ip x-cluster-client-ip true-client-ip x-originating-*',
   'cf-connecting-ip* fastly-client-ip x-azure-clientip x-azure-socketip x-appengine-* x-host',
+  'x-http-host-override front-end-https wl-proxy-*',
   'origin referer sec-fetch-* sec-purpose purpose service-worker* access-control-request-*',
   // What would be another request to a server that heeds it
   'x-original-* x-rewrite-* x-http-method* x-method-override x-http-path-override x-wap-profile',
