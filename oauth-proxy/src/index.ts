@@ -9,4 +9,5 @@ export type {
   RouteSession,
 } from './options.ts'
 export type { RateLimit } from './rate-limit.ts'
+export { deniedRequestHeaders } from './request-headers.ts'
 export { hardenServer, serverOptions } from './server.ts'

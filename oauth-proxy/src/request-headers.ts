@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { ErrorCode, Peer } from '@token-handler/shared'
 import { forwardedFor } from './forwarded-for.ts'
-import { createNameFilter, nameList } from './name-filter.ts'
+import { createNameFilter, nameList, type NameList } from './name-filter.ts'
 import type { Route } from './routes.ts'
 
 /**
@@ -13,7 +13,7 @@ import type { Route } from './routes.ts'
  * - `X-Forwarded-*` are ours. `Forwarded` (RFC 7239) never passes, not even from a trusted proxy: those that write
  *   `X-Forwarded-For` leave a client's `Forwarded` as it came.
  */
-const denied = nameList(
+export const deniedRequestHeaders: NameList = nameList(
   // Hop by hop (RFC 9110 section 7.6.1, RFC 9113 section 8.2.2)
   'connection keep-alive te trailer transfer-encoding upgrade http2-settings proxy-*',
   // Written anew for this hop
@@ -124,7 +124,7 @@ export function createRequestHeaders({
   ownCookiePrefixes,
   identityHeaders,
 }: RequestHeadersSettings): RequestHeadersBuilder {
-  const passes = createNameFilter([...denied, ...nameList(...identityHeaders)], excepted)
+  const passes = createNameFilter([...deniedRequestHeaders, ...nameList(...identityHeaders)], excepted)
   const { protocol, host } = new URL(publicOrigin)
   const own = ['via', '1.1 token-handler', 'x-forwarded-proto', protocol.slice(0, -1), 'x-forwarded-host', host]
 
