@@ -264,6 +264,16 @@ export function describeGateway(gateway: Gateway, start: (ports: GatewayPorts) =
       expect(bed.seen()).toEqual([])
     })
 
+    it.each([
+      ['without a key', ['Upgrade: websocket']],
+      ['of a version in the protocol’s name', ['Upgrade: websocket/13']],
+      ['among others', ['Upgrade: h2c, websocket']],
+    ])('[D-SM-11] handshakes that are none do not: %s', async (_what, upgrade) => {
+      const answer = await bed.call('GET /api/orders', ['Connection: Upgrade', ...upgrade])
+      expect(answer.status).not.toBe(101)
+      for (const request of bed.seen()) expect(request.values('upgrade')).toEqual([])
+    })
+
     it('[D-SM-11] other protocols do not', async () => {
       const h2c = ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAAP__']
       const answer = await bed.call('GET /api/orders', h2c)
