@@ -212,6 +212,18 @@ export function describeGateway(gateway: Gateway, start: (ports: GatewayPorts) =
       expect(answer.values('set-cookie')).toEqual([])
     })
 
+    it('[D-CS-08] have CORS headers only where there is an Origin, as admitted answers do', async () => {
+      const headers = bed.spaHeaders().filter((line) => !line.startsWith('Origin'))
+      const withoutSession = headers.filter((line) => !line.startsWith('Cookie'))
+      for (const [status, answer] of [
+        [200, await raw('GET /api/orders', headers)],
+        [401, await raw('GET /api/orders', withoutSession)],
+      ] as const) {
+        expect(answer.status).toBe(status)
+        expect(answer.headers.filter(([name]) => name.toLowerCase().startsWith('access-control-'))).toEqual([])
+      }
+    })
+
     it('preflights are answered by the Token Handler, by its routes', async () => {
       const headers = [`Host: localhost:${bed.ports.gateway}`, 'Access-Control-Request-Method: POST']
       const answer = await raw('OPTIONS /api/orders', [...headers, `Origin: ${bed.origin}`])
