@@ -126,6 +126,21 @@ describe('a configuration file', () => {
     expect(problems(yaml)).toEqual([problem])
   })
 
+  it.each(['connect_timeout_seconds', 'response_timeout_seconds', 'idle_timeout_seconds'])(
+    'has no %s for which a timer cannot wait: it would end at once',
+    (name) => {
+      const route = { path: '/api', upstream: 'http://api.internal', response_timeout_seconds: 2_000_000 }
+      const withSeconds = (seconds: number) => ({
+        proxy: { routes: [{ ...route, [name]: seconds }] },
+      })
+      const overflowing = Math.ceil(2 ** 31 / 1000)
+      expect(problemsIn(withSeconds(overflowing))).toContain(
+        `proxy.routes[0].${name}: Too big: expected number to be <=2000000`,
+      )
+      expect(problemsIn(withSeconds(2_000_000))).toEqual([])
+    },
+  )
+
   it('is refused without a flood of problems where one mistake makes the rest unreadable', () => {
     expect(problems(`a: { b: \${c} }\n${'d: { e: f }\n'.repeat(50)}`).length).toBeLessThanOrEqual(3)
     expect(problems('['.repeat(5000)).length).toBeLessThanOrEqual(3)

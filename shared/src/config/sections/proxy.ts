@@ -1,5 +1,13 @@
 import { z } from 'zod'
-import { httpUrl, publicPath, rateLimitFields, roleName, scopeToken, seconds } from './values.ts'
+import {
+  httpUrl,
+  longestTimerSeconds,
+  publicPath,
+  rateLimitFields,
+  roleName,
+  scopeToken,
+  timeoutSeconds,
+} from './values.ts'
 
 const method = z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
@@ -56,7 +64,7 @@ const route = z.strictObject({
       max_duration_seconds: z
         .int()
         .min(1)
-        .max(2_000_000)
+        .max(longestTimerSeconds)
         .optional()
         .describe('Longest life of one event stream or WebSocket; the longest session unless given.'),
     })
@@ -68,9 +76,9 @@ const route = z.strictObject({
     .min(0)
     .optional()
     .describe('Largest request body; unlimited unless given, for bodies are streamed.'),
-  connect_timeout_seconds: seconds(5).describe('Longest wait for a connection to the API.'),
-  response_timeout_seconds: seconds(60).describe('Longest wait for the first byte of the answer.'),
-  idle_timeout_seconds: seconds(300).describe('Longest silence within an answer or a WebSocket.'),
+  connect_timeout_seconds: timeoutSeconds(5).describe('Longest wait for a connection to the API.'),
+  response_timeout_seconds: timeoutSeconds(60).describe('Longest wait for the first byte of the answer.'),
+  idle_timeout_seconds: timeoutSeconds(300).describe('Longest silence within an answer or a WebSocket.'),
 })
 
 export const proxy = z

@@ -4,6 +4,11 @@ import { z } from 'zod'
 
 export const seconds = (fallback: number, min = 1, max = 31_536_000) => z.int().min(min).max(max).default(fallback)
 
+/** What a timer of Node.js can wait for, in round figures; above 2^31 - 1 ms it ends at once. */
+export const longestTimerSeconds = 2_000_000
+
+export const timeoutSeconds = (fallback: number) => seconds(fallback, 1, longestTimerSeconds)
+
 export const httpUrl = z.string().refine(isHttpUrl, 'must be an absolute http or https URL')
 
 /** Host names as they are in use: the URL standard also takes `*` and the like. */
