@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { STATUS_CODES, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { Server as TlsServer } from 'node:tls'
 import { Counter, errorCatalogue, Registry, silentLogger, type ErrorCode, type Logger } from '@token-handler/shared'
 import { awaitsContinue } from './answers.ts'
 
@@ -49,6 +50,7 @@ export function hardenServer(server: Server, logger: Logger = silentLogger, regi
   })
   server.on('drop', () => dropped.inc())
   server.maxConnections = maxConnections
+  spareUnsentAnswers(server)
   // Node would silently drop what exceeds its limit of 2,000 headers; the OAuth Proxy refuses much less.
   server.maxHeadersCount = 0
   const refuse = (socket: Duplex, code: ErrorCode, headers?: readonly string[]): void => {
@@ -74,6 +76,26 @@ export function hardenServer(server: Server, logger: Logger = silentLogger, regi
     if (isAnswering(req.socket)) socket.destroy()
     else refuse(socket, 'method_not_allowed', ['Allow: '])
   })
+}
+
+/**
+ * Node takes a connection for idle once its answer was ended, although the client may not have all of it yet, and cuts it
+ * when the server is closed. Those that still have something to send are spared, until they have sent it.
+ */
+function spareUnsentAnswers(server: Server): void {
+  const open = new Set<Socket>()
+  server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', (socket: Socket) => {
+    open.add(socket)
+    socket.on('close', () => open.delete(socket))
+  })
+  const closeIdleConnections = server.closeIdleConnections.bind(server)
+  // The server calls it by itself when it is closed.
+  server.closeIdleConnections = () => {
+    const sending = [...open].filter(({ writableLength }) => writableLength > 0)
+    for (const socket of sending) socket.destroy = () => socket
+    closeIdleConnections()
+    for (const socket of sending) Reflect.deleteProperty(socket, 'destroy')
+  }
 }
 
 /** Whoever reads a stream, by events, pipe or iteration, makes it call its `_read` (Node's documentation, "Implementing a readable stream"). */
