@@ -86,7 +86,9 @@ export async function install({ upstream }: { upstream?: string } = {}): Promise
       let log = ''
       process.stdout?.on('data', (chunk: string) => (log += chunk))
       void ended.then(({ stderr }) => (log += stderr))
-      await until('the start', () => log.includes('"event":"started"') || process.exitCode !== null)
+      const isOver = (): boolean => log.includes('"event":"started"') || process.exitCode !== null
+      // Several processes that start at once on a busy machine take their time.
+      await until('the start', isOver, { timeoutMs: 60_000 })
       const line = log.split('\n').find((text) => text.includes('"event":"started"'))
       if (line === undefined) throw new Error(`the command ended: ${log}`)
       const { address, adminAddress } = JSON.parse(line) as { address: string; adminAddress?: string }
