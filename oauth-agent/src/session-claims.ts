@@ -15,6 +15,8 @@ import {
 export interface RefreshCookieClaims extends SessionClaims {
   /** Generation; counts the refreshes. */
   readonly g: number
+  /** Generation of the ID cookie in force; absent where that is of a release that did not tell. */
+  readonly idg?: number
   /** The refresh token, if the authorization server gave one. */
   readonly rt?: string
   /** 256-bit key that opens the parked cookies of the next generation. */
@@ -52,6 +54,8 @@ export type SessionFacts = Omit<RefreshCookieClaims, 'len' | 'ate' | 'atl' | 'k'
 
 /** What the ID cookie holds. Its `exp` is the absolute deadline too. */
 export interface IdCookieClaims extends SessionClaims {
+  /** Generation that it came with; absent in those of a release before this one. */
+  readonly g?: number
   readonly claims: Readonly<Record<string, unknown>>
   /** Claims that capabilities need, by path; the SPA is never shown them. */
   readonly policy?: Readonly<Record<string, unknown>>
@@ -69,6 +73,14 @@ export interface Generation {
   readonly id?: string | undefined
   /** What the ledger has to keep before anybody is given the access cookie. */
   readonly heldToken?: HeldToken | undefined
+}
+
+/**
+ * Whether an ID cookie is not one from before the one in force, which a user may put back to keep what a refresh took from
+ * him. A newer one is right: the answer that the refresh cookie is of came late.
+ */
+export function isInForce({ g }: IdCookieClaims, { idg }: RefreshCookieClaims): boolean {
+  return g === undefined || idg === undefined || g >= idg
 }
 
 /** The facts that rules are judged by. */

@@ -163,8 +163,9 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
     const accessNow = accessNames(tag, access?.length)
     return [
       ...(access === undefined ? [] : line(names.accessToken(tag), access, accessTokenPath, ate)),
-      ...line(names.refreshToken(tag), refresh, agentPath, exp),
+      // Before the refresh cookie: with that in place, the ID cookie from before does not count.
       ...(id === undefined ? [] : line(names.idToken(tag), id, agentPath, exp)),
+      ...line(names.refreshToken(tag), refresh, agentPath, exp),
       ...clear(agentPath, stale(names.refreshToken(tag), refresh)),
       ...clear(agentPath, id === undefined ? [] : stale(names.idToken(tag), id)),
       ...clear(
@@ -232,13 +233,14 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
   }
 
   /** Shows the strength and time of the authentication by which policies judge: those of the login. */
-  function sealId({ sid, exp, acr, auth_time }: SessionFacts, { raw, claims }: IdToken): string {
+  function sealId({ sid, exp, g, acr, auth_time }: SessionFacts, { raw, claims }: IdToken): string {
     const ofLogin = { ...(acr === undefined ? {} : { acr }), ...(auth_time === undefined ? {} : { auth_time }) }
     const found = neededClaims.map((path) => [path, claimAt(claims, path)] as const)
     const policy = Object.fromEntries(found.filter(([, value]) => value !== undefined))
     const idClaims: IdCookieClaims = {
       sid,
       exp,
+      g,
       claims: pickClaims({ ...claims, ...ofLogin }, options.idTokenClaims) ?? {},
       ...(Object.keys(policy).length > 0 ? { policy } : {}),
       ...(options.logout.idTokenHint ? { idt: raw } : {}),
@@ -262,6 +264,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
         sid,
         exp,
         g: 0,
+        idg: 0,
         sst: startedAt,
         sub: claims.sub,
         nh: nonceHash(nonce),
@@ -289,9 +292,10 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
       const { claims: _claims, roles: _roles, ...unchanged } = facts
       const { idToken, refreshToken, scope } = tokens
       // Who logged in, how and when stays as it was at the login (OpenID Connect Core section 12.2).
+      const g = shown.g + 1
       const next: SessionFacts = {
-        ...(idToken === undefined ? facts : { ...unchanged, ...routeFacts(idToken) }),
-        g: shown.g + 1,
+        ...(idToken === undefined ? facts : { ...unchanged, ...routeFacts(idToken), idg: g }),
+        g,
         ...(refreshToken === undefined ? {} : { rt: refreshToken }),
         ...(scope === undefined ? {} : { scope }),
       }

@@ -21,7 +21,13 @@ import type { Recorder } from './audit-trail.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { Background } from './background.ts'
 import type { OAuthAgentOptions } from './options.ts'
-import { identityOf, type Generation, type IdCookieClaims, type RefreshCookieClaims } from './session-claims.ts'
+import {
+  identityOf,
+  isInForce,
+  type Generation,
+  type IdCookieClaims,
+  type RefreshCookieClaims,
+} from './session-claims.ts'
 import type { SessionCookies } from './session-cookies.ts'
 
 /** A browser's session as its cookies show it, before the ledger was asked. */
@@ -130,7 +136,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
     const id = readSessionCookie<IdCookieClaims>(cookieHeader, 'id-token', names.idToken, { names, sealer })
     return {
       claims: { ...refresh.claims, kid: refresh.kid },
-      id: id.ok && id.sid === refresh.sid ? id.claims : undefined,
+      id: id.ok && id.sid === refresh.sid && isInForce(id.claims, refresh.claims) ? id.claims : undefined,
     }
   }
 
@@ -167,8 +173,9 @@ export function createSessions(deps: SessionsDeps): Sessions {
         return live(session, judgement.idleSecondsLeft)
       case 'held':
       case 'leased':
-      case 'successors':
         return live(session, undefined)
+      case 'successors':
+        return live(newestOf(session, judgement.blobs), undefined)
       case 'superseded':
         reportSuperseded(claims)
         return { state: 'none' }
@@ -182,6 +189,15 @@ export function createSessions(deps: SessionsDeps): Sessions {
     }
     if (ledger.rules.endOf(identityOf(claims, issuer)) !== undefined) return { state: 'ended', sid: claims.sid }
     return live(session, undefined)
+  }
+
+  /** What a session may is told by its newest generation; how long its access cookie lives, by the one that was shown. */
+  function newestOf(session: ShownSession, blobs: readonly string[]): ShownSession {
+    const newest = openSuccessors(session.claims, blobs)
+    if (newest === undefined) return session
+    const { ate, atl } = session.claims
+    const id = newest.id === undefined ? session.id : cookies.openId(newest.id)
+    return { claims: { ...newest.claims, ate, atl }, id }
   }
 
   function reportSuperseded(claims: RefreshCookieClaims): void {

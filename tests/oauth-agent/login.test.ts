@@ -175,8 +175,8 @@ describe('login/end', () => {
     expect(shape).toEqual([
       `__Host-Http-th-sid=…; Max-Age=43200; Path=/; ${strict}`,
       `__Secure-th-at-<tag>=…; Max-Age=300; Path=/api; ${strict}`,
-      `__Secure-th-rt-<tag>=…; Max-Age=43200; Path=/oauth-agent; ${strict}`,
       `__Secure-th-id-<tag>=…; Max-Age=43200; Path=/oauth-agent; ${strict}`,
+      `__Secure-th-rt-<tag>=…; Max-Age=43200; Path=/oauth-agent; ${strict}`,
       expect.stringMatching(/^__Host-Http-th-login-[\w-]{16}=; Max-Age=0; Path=\/; Expires=Thu, 01 Jan 1970/),
     ])
     const [sid = ''] = /[\w-]{22}/.exec(answer.setCookies[0]?.split('=')[1] ?? '') ?? []

@@ -57,8 +57,8 @@ describe('a refresh', () => {
       )
       expect(answer.setCookies.map((line) => line.replace(/-[\w-]{8}=.*/, ''))).toEqual([
         '__Secure-th-at',
-        '__Secure-th-rt',
         '__Secure-th-id',
+        '__Secure-th-rt',
       ])
       expect(answer.setCookies[1]).toContain(`Max-Age=${43_100 - round * 100};`)
       expect(scripted.leaks(answer)).toEqual([])
