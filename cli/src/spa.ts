@@ -3,7 +3,13 @@ import { readFileSync } from 'node:fs'
 import type { RequestListener, ServerResponse } from 'node:http'
 import { join, relative } from 'node:path'
 import express, { type Request, type Response } from 'express'
-import { describeError, errorCatalogue, type ErrorCode, type Logger } from '@token-handler/shared'
+import {
+  describeError,
+  errorCatalogue,
+  strictTransportSeconds,
+  type ErrorCode,
+  type Logger,
+} from '@token-handler/shared'
 
 export interface SpaOptions {
   /** Folder of the built SPA, with an index.html and a callback.html. */
@@ -100,7 +106,7 @@ export function createSpaHandler(options: SpaOptions): RequestListener {
     res.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'")
     res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
     res.setHeader('Cross-Origin-Resource-Policy', 'same-origin')
-    if (origin.startsWith('https:')) res.setHeader('Strict-Transport-Security', `max-age=${hstsSeconds}`)
+    if (origin.startsWith('https:')) res.setHeader('Strict-Transport-Security', `max-age=${strictTransportSeconds}`)
   }
 
   function sendIndex(res: Response): void {
@@ -134,9 +140,6 @@ const codes: ReadonlyMap<number | undefined, ErrorCode> = new Map([
 
 /** What Vite and its like write, `assets/index-BxYz0123.js`; not `app-manifest.json`, which only looks like it. */
 const hashedFile = /^assets\/.*-(?=[a-z_-]*[A-Z\d])[\w-]{8}\.(?!html$)[a-z\d]+$/
-
-/** Two years, as is usual (RFC 6797 section 6.1.1). */
-const hstsSeconds = 63_072_000
 
 /** Writes the agent's base URL on the root element, in place of one that is there. */
 export function withAgentUrl(html: string, agentUrl: string | undefined): string {

@@ -12,6 +12,7 @@ import {
   refuseSource,
   Registry,
   silentAuditLog,
+  strictTransportSeconds,
   TokenHandlerError,
   type AuditLog,
   type Clock,
@@ -222,7 +223,9 @@ function securityHeaders({ publicOrigin }: OAuthAgentOptions): RequestHandler {
   const protect = helmet({
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
     referrerPolicy: { policy: 'no-referrer' },
-    strictTransportSecurity: publicOrigin.startsWith('https:') ? { maxAge: 31_536_000 } : false,
+    strictTransportSecurity: publicOrigin.startsWith('https:')
+      ? { maxAge: strictTransportSeconds, includeSubDomains: false }
+      : false,
     // For documents, or for browsers of long ago. The header of an answer has room in a reverse proxy's buffer only up to
     // a limit, and every byte here is one less for cookies.
     crossOriginOpenerPolicy: false,
