@@ -10,11 +10,13 @@ import {
   type Ledger,
   type Logger,
 } from '@token-handler/shared'
+import type { Recorder } from './audit-trail.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { Background } from './background.ts'
+import type { AgentMetrics } from './metrics.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import type { PendingLogin } from './pending-login.ts'
-import { identityOf, type Generation } from './session-claims.ts'
+import { auditFacts, identityOf, type Generation } from './session-claims.ts'
 import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -44,6 +46,8 @@ export interface CodeRedemptionDeps {
   readonly ledger: Ledger
   readonly background: Background
   readonly logger: Logger
+  readonly audit: Recorder
+  readonly metrics: Pick<AgentMetrics, 'login'>
 }
 
 const pollMs = 250
@@ -56,7 +60,7 @@ const longestPollMs = 8_000
  * `store_unavailable`, `login_pending`.
  */
 export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Redemption) => Promise<RedemptionOutcome> {
-  const { options, names, authorizationServer, sessions, cookies, ledger, background, logger } = deps
+  const { options, names, authorizationServer, sessions, cookies, ledger, background, logger, audit, metrics } = deps
   const { absoluteSeconds, idleSeconds } = options.session
   const { issuer } = options.authorizationServer
   const running = new Map<string, Promise<RedemptionOutcome>>()
@@ -132,6 +136,8 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
     if (completed.state !== 'live') throw new TokenHandlerError('store_unavailable')
     const fields = { event: 'session_started', security: true, subject: identity.subjectHash }
     logger.info(fields, 'Somebody logged in.')
+    metrics.login()
+    audit.record({ event: 'login', outcome: 'success', ...auditFacts(claims) })
   }
 
   /** A repeated login end gets what the first one got, as far as the session still stands there. */

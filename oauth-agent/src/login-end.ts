@@ -6,11 +6,9 @@ import type { Recorder } from './audit-trail.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { Redemption, RedemptionOutcome } from './code-redemption.ts'
 import { arrivalOf } from './errors.ts'
-import type { AgentMetrics } from './metrics.ts'
 import type { ResponseMode } from './options.ts'
 import { parametersOf } from './parameters.ts'
 import type { PendingLogins } from './pending-login.ts'
-import { auditFacts } from './session-claims.ts'
 import type { SessionContext } from './session-context.ts'
 import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
@@ -26,7 +24,6 @@ export interface LoginEndDeps {
   readonly logger: Logger
   readonly context: Pick<SessionContext, 'factsOf' | 'admits'>
   readonly audit: Recorder
-  readonly metrics: Pick<AgentMetrics, 'login'>
 }
 
 /** `POST login/end`: authorization response → code exchange → session cookies. */
@@ -41,7 +38,6 @@ export function loginEnd({
   logger,
   context,
   audit,
-  metrics,
 }: LoginEndDeps): RequestHandler {
   async function end(req: Request, res: Response): Promise<void> {
     const { cookie: cookieHeader } = req.headers
@@ -80,8 +76,6 @@ export function loginEnd({
         pendingLogins.clear(pending),
       ]
       addCookies(res, [...lines, ...cookies.clearForeign(cookieHeader, generation.claims.sid, lines)])
-      metrics.login()
-      audit.record({ event: 'login', outcome: 'success', ...auditFacts(generation.claims) })
       const id = generation.id === undefined ? undefined : cookies.openId(generation.id)
       sendJson(res, 200, sessionAnswer({ claims: generation.claims, id, idleSecondsLeft }, clock))
     } catch (error) {

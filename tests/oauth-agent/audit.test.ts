@@ -56,6 +56,19 @@ describe('what the OAuth Agent records', () => {
     ])
   })
 
+  it('a login once, however often its callback is posted; so do the metrics', async () => {
+    await start()
+    const browser = scripted.agent.browser()
+    const { searchParams } = await scripted.callback(browser)
+    const copy = scripted.agent.browser()
+    copy.jar.restore(browser.jar.snapshot())
+    const atOnce = await Promise.all([1, 2, 3].map(() => browser.post('login/end', searchParams)))
+    const later = await copy.post('login/end', searchParams)
+    expect([...atOnce, later].map(({ status }) => status)).toEqual([200, 200, 200, 200])
+    expect(audit.events.map(({ event, outcome }) => [event, outcome])).toEqual([['login', 'success']])
+    expect(await scripted.agent.registry.metrics()).toMatch(/^token_handler_logins_total 1$/m)
+  })
+
   it('a login that fails, and why', async () => {
     await start()
     const browser = scripted.agent.browser()
