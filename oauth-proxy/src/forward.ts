@@ -162,9 +162,11 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
 
   onResponseEnd(): void {
     this.#finish()
-    const { req, res } = this.#request
+    const { req, res, route } = this.#request
     if (this.#body === undefined || req.complete) res.end()
     else endAfterDrain(req, res)
+    // Nothing else looks whether the client takes what is left.
+    if (res.socket !== null && res.socket.writableLength > 0) res.socket.setTimeout(route.idleTimeoutSeconds * 1000)
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {

@@ -25,6 +25,9 @@ export const serverOptions: ServerOptions = {
   optimizeEmptyRequests: true,
 }
 
+/** A client that takes nothing of an answer that was ended is cut off after this; routes of the OAuth Proxy say so themselves. */
+const unreadMs = 60_000
+
 /** Open connections of one listener; one more is closed at once. */
 const maxConnections = 20_000
 
@@ -51,6 +54,11 @@ export function hardenServer(server: Server, logger: Logger = silentLogger, regi
   server.on('drop', () => dropped.inc())
   server.maxConnections = maxConnections
   spareUnsentAnswers(server)
+  server.setTimeout(unreadMs, (socket) => {
+    const { _httpMessage: answer } = socket as HttpSocket
+    // What has not ended may be quiet for as long as its handler likes. Idle connections are left to whoever listens here.
+    if ((answer?.writableEnded ?? true) || socket.writableEnded) socket.destroy()
+  })
   // Node would silently drop what exceeds its limit of 2,000 headers; the OAuth Proxy refuses much less.
   server.maxHeadersCount = 0
   const refuse = (socket: Duplex, code: ErrorCode, headers?: readonly string[]): void => {

@@ -155,12 +155,13 @@ export class Tunnel implements Placed {
       this.failed(new InvalidResponseError(`status ${status}`))
       return
     }
-    const { res, route } = this.#request
+    const { res, route, socket } = this.#request
     this.#answered('answered')
     this.side.mute()
     route.outcomes.answer(status)
     res.writeHead(status, this.#headersOf(answer, status))
-    answer.once('error', () => this.#request.socket.destroy())
+    socket.setTimeout(route.idleTimeoutSeconds * 1000, () => socket.destroy())
+    answer.once('error', () => socket.destroy())
     answer.pipe(res)
   }
 

@@ -24,6 +24,7 @@ describe('limits', () => {
     expect(server.headersTimeout).toBe(20_000)
     expect(server.requestTimeout).toBe(300_000)
     expect(server.keepAliveTimeout).toBe(65_000)
+    expect(server.timeout).toBe(60_000)
     expect(server.maxConnections).toBe(20_000)
     expect(server.maxHeadersCount).toBe(0)
     expect(serverOptions.maxHeaderSize).toBe(16_384)

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, describe, expect, it } from '@jest/globals'
@@ -7,6 +7,7 @@ import { hardenServer, serverOptions } from '@token-handler/oauth-proxy'
 import { Registry, silentLogger } from '@token-handler/shared'
 import { parseMetrics } from '../support/metrics.ts'
 import { openClient, type RawClient } from '../support/raw-client.ts'
+import { until } from '../support/until.ts'
 
 describe('a hardened server', () => {
   let server: Server
@@ -19,14 +20,21 @@ describe('a hardened server', () => {
     server.close()
   })
 
-  async function serve(handler: RequestListener): Promise<void> {
+  async function serve(handler: RequestListener, prepare = (): void => {}): Promise<void> {
     server = createServer(serverOptions, handler)
     log.length = 0
     registry = new Registry()
     hardenServer(server, { ...silentLogger, info: (fields) => void log.push(fields) }, registry)
+    prepare()
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     client = await openClient((server.address() as AddressInfo).port)
+  }
+
+  /** Waits a 300th of the usual times. */
+  const hurry = (): void => {
+    server.timeout /= 300
+    server.keepAliveTimeout /= 300
   }
 
   const expecting = 'POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n'
@@ -92,6 +100,39 @@ describe('a hardened server', () => {
     expect((await client.answer()).status).toBe(400)
     await client.closed()
     expect(client.failure).toBeUndefined()
+  })
+
+  it.each([
+    ['its answer', ''],
+    ['its answer, and turns to nonsense', 'nonsense\r\n\r\n'],
+  ])('[D-LIM-01] cuts off a client that takes nothing of %s', async (_what, more) => {
+    const answers: ServerResponse[] = []
+    const large = Buffer.alloc(32 * 1024 * 1024)
+    await serve((_req, res) => {
+      answers.push(res)
+      if (more === '') res.end(large)
+      else res.write(large)
+    }, hurry)
+    client.socket.pause()
+    client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    await once(server, 'request')
+    const { socket } = answers[0] ?? {}
+    client.send(more)
+    await until('the end of the connection', () => socket?.destroyed === true)
+    expect(answers[0]?.writableFinished).toBe(false)
+  })
+
+  it('waits for answers that take their time, and closes idle connections', async () => {
+    const answers: ServerResponse[] = []
+    await serve((_req, res) => void answers.push(res), hurry)
+    client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    await once(server, 'timeout')
+    answers[0]?.write('first')
+    await client.receives('first')
+    await once(server, 'timeout')
+    answers[0]?.end('last')
+    expect((await client.answer()).body).toBe('firstlast')
+    await client.closed()
   })
 
   it.each([

@@ -224,6 +224,36 @@ describe('streams', () => {
     await expectApiLetGo()
   })
 
+  it('[D-LIM-04] cut off a client that leaves the end of an answer unread, though the API is done', async () => {
+    const piece = chunkOf('x'.repeat(16_384))
+    const browsers: Socket[] = []
+    let whole = false
+    await start({
+      routes: [{ idleTimeoutSeconds: 1 }],
+      prepare: (server) => server.on('connection', (socket) => browsers.push(socket)),
+      script: {
+        onRequest: (_request, socket) => {
+          socket.write(streamHead)
+          const pump = (): void => {
+            whole = (browsers[0]?.writableLength ?? 0) > 0
+            if (whole) socket.end('0\r\n\r\n')
+            else if (!socket.destroyed) socket.write(piece, () => setImmediate(pump))
+          }
+          pump()
+          return undefined
+        },
+      },
+    })
+    const client = await openClient(proxy.port)
+    clients.push(client)
+    client.socket.pause()
+    client.send(proxy.bytes('GET /api/x'))
+    await until('the end of the answer', () => whole)
+    await expectApiLetGo()
+    await until('the end of the connection', () => browsers[0]?.destroyed === true)
+    expect(proxy.log).toEqual([])
+  })
+
   it('never starve short requests, however many there are', async () => {
     const sockets = await startEvents()
     const count = 400

@@ -383,6 +383,18 @@ describe('an API that wants no WebSocket', () => {
     await until('the API is let go', () => proxy.upstream.connections.every(({ isOpen }) => !isOpen))
   })
 
+  it('[D-LIM-04] that falls silent within its refusal is let go', async () => {
+    proxy = await startProxy({
+      routes: [{ webSocket: true, idleTimeoutSeconds: 0.2 }],
+      script: { onRequest: () => 'HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nhalf' },
+    })
+    const client = await openClient(proxy.port)
+    client.send(proxy.bytes('GET /api/feed', handshake))
+    await client.closed()
+    expect(client.received.endsWith('half')).toBe(true)
+    await until('the API is let go', () => proxy.upstream.connections.every(({ isOpen }) => !isOpen))
+  })
+
   it('that is not there, or hangs up, gets it a 502', async () => {
     await start({}, { upstream: 'http://127.0.0.1:9' })
     const client = await openClient(proxy.port)

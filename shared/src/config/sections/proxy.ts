@@ -78,7 +78,9 @@ const route = z.strictObject({
     .describe('Largest request body; unlimited unless given, for bodies are streamed.'),
   connect_timeout_seconds: timeoutSeconds(5).describe('Longest wait for a connection to the API.'),
   response_timeout_seconds: timeoutSeconds(60).describe('Longest wait for the first byte of the answer.'),
-  idle_timeout_seconds: timeoutSeconds(300).describe('Longest silence within an answer or a WebSocket.'),
+  idle_timeout_seconds: timeoutSeconds(300).describe(
+    'Longest silence within an answer or a WebSocket, and longest time that a client may leave an answer unread.',
+  ),
 })
 
 export const proxy = z
