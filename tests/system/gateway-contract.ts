@@ -286,6 +286,13 @@ export function describeGateway(gateway: Gateway, start: (ports: GatewayPorts) =
       for (const request of bed.seen()) expect(request.values('upgrade')).toEqual([])
     })
 
+    it('[D-SM-11] a handshake takes no other protocol along', async () => {
+      const headers = bed.spaHeaders().filter((line) => !/^(?:Sec-Fetch|token-handler)/.test(line))
+      const both = handshake.map((line) => line.replace('Upgrade: websocket', 'Upgrade: h2c, websocket'))
+      await raw('GET /api/socket', [...headers, ...both])
+      for (const request of bed.seen()) expect(['', 'websocket']).toContain(request.values('upgrade').join())
+    })
+
     it('[D-SM-11] other protocols do not', async () => {
       const h2c = ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAAP__']
       const answer = await bed.call('GET /api/orders', h2c)
