@@ -31,7 +31,7 @@ export async function withLedger<Result>(
   file: string,
   work: (ledger: Ledger, config: Config, audit: Pick<AuditLog, 'record'>) => Promise<Result>,
 ): Promise<Result> {
-  const config = loadConfig(file, { only: 'proxy', env: process.env })
+  const config = loadConfig(file, { only: 'command', env: process.env })
   const { type } = config.ledger
   if (type !== 'sqlite' && type !== 'redis') {
     throw new UsageError(`ledger.type is ${type}: nobody but the process itself sees its sessions; use the admin API`)

@@ -134,4 +134,10 @@ describe('token-handler check', () => {
       'keys[0].derived: lacks refresh-token, id-token, login, logout, which is needed here',
     )
   })
+  it('[E-KM-07] asks a proxy that runs alone for no secret of the agent', async () => {
+    folder.configure({ authorization_server: { client_authentication: { client_secret: '${CLIENT_SECRET}' } } })
+    await folder.run(['keys', 'generate', '--out', 'keys.json'])
+    expect(await folder.run(['check', '--only', 'proxy'])).toMatchObject({ code: 0, stderr: '' })
+    expect((await folder.run(['check'])).stderr).toContain('the environment variable CLIENT_SECRET is not set')
+  })
 })

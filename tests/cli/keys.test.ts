@@ -94,6 +94,20 @@ describe('token-handler keys export', () => {
     expect((await folder.run(['keys', 'list', '--file', 'proxy.json'])).stdout).toMatch(/ access-token, audit\n$/)
   })
 
+  it('[E-KM-07] needs no secret of the configuration, nor do the other commands on keys', async () => {
+    folder.configure({
+      authorization_server: { client_authentication: { client_secret: '${CLIENT_SECRET}' } },
+      admin: { port: 3001, keys: { 'on-call': '${ADMIN_KEY}' } },
+    })
+    await folder.run(['keys', 'generate', '--out', 'keys.json'])
+    for (const args of [
+      ['keys', 'export', '--purpose', 'access-token', '--out', 'proxy.json'],
+      ['keys', 'add'],
+    ]) {
+      expect(await folder.run(args)).toMatchObject({ code: 0, stderr: '' })
+    }
+  })
+
   it('[E-DS-02] depends on issuer and client', async () => {
     await folder.run(['keys', 'generate', '--out', 'keys.json'])
     const exported: string[] = []

@@ -96,6 +96,18 @@ describe('token-handler revoke', () => {
     await until('the process knows', () => isOver(one) && isOver(newer))
   })
 
+  it('ends sessions from a shell that has none of the secrets of the service', async () => {
+    const one = await session('alice')
+    folder.configure({
+      authorization_server: { client_authentication: { client_secret: '${CLIENT_SECRET}' } },
+      admin: { port: 3001, keys: { 'on-call': '${ADMIN_KEY}' } },
+      ledger: { type: 'sqlite', file: 'sessions.db' },
+      audit: { sink: 'off' },
+    })
+    expect(await folder.run(['revoke', '--all'])).toMatchObject({ code: 0, stderr: '' })
+    await until('the process knows', () => isOver(one))
+  })
+
   it('leaves alone what began after --before', async () => {
     const one = await session('alice')
     const before = new Date(one.startedAt).toISOString()

@@ -12,6 +12,7 @@ import {
   purposes,
   type Config,
   type KeyFile,
+  type LoadOptions,
   type Purpose,
 } from '@token-handler/shared'
 import { Canaries } from '../support/canary.ts'
@@ -202,6 +203,54 @@ describe('references', () => {
       'https://www.app.example',
     ])
     expect(problems(yaml)[1]).toBe('trusted_origins[1]: the environment variable HOST is not set')
+  })
+
+  describe('to secrets that are not used', () => {
+    const secrets = {
+      authorization_server: {
+        client_authentication: { method: 'private_key_jwt', private_key: 'file:key.pem', client_secret: undefined },
+      },
+      capabilities: [{ name: 'chat', kind: 'jwt', audience: 'https://chat.example', pairwise_secret: '${PAIRWISE}' }],
+      capability_signing: { private_key: '${SIGNING}', other_keys: ['file:old.pem'] },
+    }
+    const gateway = {
+      gateway: 'nginx',
+      listen: { port: 3002 },
+      gateway_secret: '${G}',
+      previous_gateway_secret: '${H}',
+    }
+    const everything = { ...secrets, forward_auth: gateway, admin: { port: 3001, keys: { a: '${A}', 'b-c': '${B}' } } }
+    const problemsFor = (only: LoadOptions['only'], changes: Record<string, unknown>): string[] =>
+      withFiles({ 'token-handler.yaml': stringify(configured(changes)) }, (folder) =>
+        problemsOf(() => loadConfig(join(folder, 'token-handler.yaml'), { only, env: {} })),
+      ).map((problem) => problem.replace(/:.*/, ''))
+
+    it('are not followed, so that neither a proxy nor a command needs the secrets of the agent', () => {
+      expect(problemsFor('proxy', secrets)).toEqual([])
+      expect(problemsFor('command', everything)).toEqual([])
+    })
+
+    it('are followed for whoever uses them', () => {
+      const ofAgent = [
+        'authorization_server.client_authentication.private_key',
+        'capabilities[0].pairwise_secret',
+        'capability_signing.private_key',
+        'capability_signing.other_keys[0]',
+      ]
+      const ofAdmin = ['admin.keys.a', 'admin.keys.(not shown)']
+      const ofGateway = ['forward_auth.gateway_secret', 'forward_auth.previous_gateway_secret']
+      expect(problemsFor('agent', everything).toSorted()).toEqual([...ofAgent, ...ofAdmin].toSorted())
+      expect(problemsFor('proxy', everything).toSorted()).toEqual([...ofAdmin, ...ofGateway].toSorted())
+      expect(problemsFor(undefined, everything).toSorted()).toEqual([...ofAgent, ...ofAdmin, ...ofGateway].toSorted())
+      expect(problemsFor('command', { ledger: { type: 'redis', url: '${REDIS_URL}' } })).toEqual(['ledger.url'])
+    })
+
+    it('give nothing away, though they lead somewhere', () => {
+      const config = withFiles({ 'token-handler.yaml': withSecret('${SECRET}') }, (folder) =>
+        loadConfig(join(folder, 'token-handler.yaml'), { only: 'proxy', env: { SECRET: 's3cret' } }),
+      )
+      expect(JSON.stringify(config)).not.toContain('s3cret')
+    })
   })
 
   it('to an empty file are an empty value, and that is refused', () => {

@@ -42,7 +42,7 @@ interface Opened {
 }
 
 function open({ config: file }: CommandLine, given: string | undefined): Opened {
-  const config = loadConfig(file, { env: process.env, only: 'proxy' })
+  const config = loadConfig(file, { only: 'command', env: process.env })
   const ring = buildKeyRing(loadKeyFile(keyFilePath(file, config)), keyContextOf(config))
   const folder = dirname(file)
   const configured = auditFolder(config, folder)

@@ -130,7 +130,7 @@ function kidOf({ args: [action, kid, ...rest] }: CommandLine): string {
 }
 
 function configured({ config: file, file: keyFile }: CommandLine): { readonly path: string; readonly config: Config } {
-  const config = loadConfig(file, { only: 'proxy', env: process.env })
+  const config = loadConfig(file, { only: 'command', env: process.env })
   return { path: keyFile ?? keyFilePath(file, config), config }
 }
 

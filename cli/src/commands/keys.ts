@@ -28,7 +28,7 @@ function listKeys({ file }: CommandLine): void {
 
 function exportKeys({ config: file, purpose, out }: CommandLine): void {
   if (purpose !== 'access-token') throw new UsageError('keys export needs --purpose access-token')
-  const config = loadConfig(file, { only: 'proxy', env: process.env })
+  const config = loadConfig(file, { only: 'command', env: process.env })
   const keyFile = loadKeyFile(keyFilePath(file, config))
   writeKeyFile(exportKeyFile(keyFile, [purpose, 'audit'], keyContextOf(config)), out)
 }

@@ -3,10 +3,11 @@ import { checkBroker } from './broker-consistency.ts'
 import { checkForwardAuth } from './forward-auth-consistency.ts'
 import type { ConfigProblem } from './load.ts'
 import { privateKeyProblem } from './private-key.ts'
+import type { ConfigReader } from './references.ts'
 import type { Config } from './schema.ts'
 
 /** What a schema can't see: values that are fine alone and contradict each other, or that a browser would drop. */
-export function findContradictions(config: Config, only: 'agent' | 'proxy' | undefined): ConfigProblem[] {
+export function findContradictions(config: Config, only: ConfigReader | undefined): ConfigProblem[] {
   return [
     ...checkOrigins(config),
     ...checkAuthorizationServer(config, only),
@@ -21,9 +22,9 @@ export function findContradictions(config: Config, only: 'agent' | 'proxy' | und
   ]
 }
 
-function checkTokens({ tokens, ledger }: Config, only: 'agent' | 'proxy' | undefined): ConfigProblem[] {
+function checkTokens({ tokens, ledger }: Config, only: ConfigReader | undefined): ConfigProblem[] {
   if (tokens === 'cookie' || ledger.type === 'sqlite' || ledger.type === 'redis') return []
-  if (ledger.type === 'memory' && only === undefined) return []
+  if (ledger.type === 'memory' && only !== 'agent' && only !== 'proxy') return []
   return [{ path: 'tokens', message: `needs a ledger that agent and proxy share: ledger.type ${ledger.type} is none` }]
 }
 
@@ -42,14 +43,14 @@ function checkOrigins({ public_url, trusted_origins }: Config): ConfigProblem[] 
   return problems
 }
 
-function checkAuthorizationServer(config: Config, only: 'agent' | 'proxy' | undefined): ConfigProblem[] {
+function checkAuthorizationServer(config: Config, only: ConfigReader | undefined): ConfigProblem[] {
   const { authorization_server: server, public_url, trusted_origins = [public_url], cookies } = config
   const problems: ConfigProblem[] = []
   const at = (key: string, message: string) => problems.push({ path: `authorization_server.${key}`, message })
   if (!isSecure(server.issuer)) at('issuer', overHttps)
   if (/[?#]/.test(server.issuer)) at('issuer', 'must have no query and no fragment')
   if (hasCredentials(server.issuer)) at('issuer', 'must have no user name and no password')
-  if (only !== 'proxy' && server.client_authentication === undefined) {
+  if (only !== 'proxy' && only !== 'command' && server.client_authentication === undefined) {
     at('client_authentication', 'is required where the agent runs')
   }
   const { client_authentication: authentication } = server

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
 import { keyFileSchema, missingPurposes, type KeyFile, type Purpose } from '../key-ring.ts'
 import { findContradictions } from './consistency.ts'
+import { isUnused, resolveReferences, shownName, type ConfigReader } from './references.ts'
 import { parseYaml } from './yaml.ts'
 import { configSchema, type Config } from './schema.ts'
 
@@ -26,8 +27,8 @@ export class ConfigError extends Error {
 }
 
 export interface LoadOptions {
-  /** Which part will run; the client's credentials are demanded only where the agent does. */
-  readonly only?: 'agent' | 'proxy' | undefined
+  /** Who reads it, if not agent and proxy together. Secrets that a reader does not use are not fetched for it. */
+  readonly only?: ConfigReader | undefined
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
@@ -39,11 +40,8 @@ export function loadConfig(file: string, { only, env }: LoadOptions): Config {
   const problems: ConfigProblem[] = []
   const raw = parseYaml(readText(file), problems)
   if (problems.length > 0) throw new ConfigError(file, problems)
-  return checkConfig(resolveReferences(raw, { folder: dirname(resolve(file)), env, problems }), {
-    file,
-    only,
-    problems,
-  })
+  const values = resolveReferences(raw, { folder: dirname(resolve(file)), env, reader: only, problems })
+  return checkConfig(values, { file, only, problems })
 }
 
 /**
@@ -68,7 +66,7 @@ export function checkConfig(
     for (const { path } of found) if (path !== '') known.add(path)
   }
   const config = parsed.data ?? configSchema.safeParse(withoutMistakes(values, parsed.error?.issues ?? [])).data
-  if (config !== undefined) add(findContradictions(config, only))
+  if (config !== undefined) add(findContradictions(config, only).filter(({ path }) => !isUnused(path, only)))
   if (problems.length > 0 || !parsed.success) throw new ConfigError(file, problems)
   return deepFreeze(parsed.data)
 }
@@ -125,45 +123,6 @@ function readText(file: string): string {
   }
 }
 
-interface ReferenceContext {
-  readonly folder: string
-  readonly env: LoadOptions['env']
-  readonly problems: ConfigProblem[]
-}
-
-/** Replaces `${NAME}` within strings, and strings of the form `file:PATH`, by what they stand for. */
-function resolveReferences(value: unknown, context: ReferenceContext, path = ''): unknown {
-  if (typeof value === 'string') return resolveString(value, context, path)
-  if (Array.isArray(value)) return value.map((item, index) => resolveReferences(item, context, `${path}[${index}]`))
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [
-      key,
-      resolveReferences(item, context, path === '' ? shownName(key) : `${path}.${shownName(key)}`),
-    ]),
-  )
-}
-
-function resolveString(text: string, { folder, env, problems }: ReferenceContext, path: string): string {
-  const expanded = text.replace(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_, name: string) => {
-    const found = env[name]
-    if (found === undefined || found === '') {
-      problems.push({ path, message: `the environment variable ${name} is not set` })
-    }
-    return found ?? ''
-  })
-  // Only what the file itself says: an environment variable must not be able to name a file.
-  if (!text.startsWith('file:')) return expanded
-  const file = resolve(folder, expanded.slice('file:'.length))
-  try {
-    return readFileSync(file, 'utf8').replace(/\r?\n$/, '')
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    problems.push({ path, message: `the file that it names cannot be read (${code ?? 'unknown error'})` })
-    return ''
-  }
-}
-
 function fromZod(error: z.ZodError): ConfigProblem[] {
   return error.issues.map((issue) => ({ path: pathText(issue.path), message: issueText(issue) }))
 }
@@ -183,11 +142,6 @@ function pathText(path: readonly PropertyKey[]): string {
     const name = shownName(String(step))
     return text === '' ? name : `${text}.${name}`
   }, '')
-}
-
-/** A name that the schema does not know may be a secret in the wrong place: only what reads like a name is shown. */
-function shownName(name: string): string {
-  return /^[A-Za-z_]{1,40}$/.test(name) ? name : '(not shown)'
 }
 
 function deepFreeze<T>(value: T): T {

@@ -1,0 +1,79 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { ConfigProblem } from './load.ts'
+
+/** Who reads the configuration: one part alone, or a command that works on the ledger and the keys beside them. */
+export type ConfigReader = 'agent' | 'proxy' | 'command'
+
+const agentSecrets = [
+  /^authorization_server\.client_authentication\.(?:client_secret|private_key)$/,
+  /^capability_signing\.(?:private_key|other_keys\[\d+\])$/,
+  /^capabilities\[\d+\]\.pairwise_secret$/,
+]
+const gatewaySecrets = [/^forward_auth\.(?:previous_)?gateway_secret$/]
+
+const unused: Readonly<Record<ConfigReader, readonly RegExp[]>> = {
+  agent: gatewaySecrets,
+  proxy: agentSecrets,
+  command: [...agentSecrets, ...gatewaySecrets, /^admin\.keys\./],
+}
+
+/** Whether a reader has no use for the secret at a path of the file: it is then neither fetched nor judged. */
+export function isUnused(path: string, reader: ConfigReader | undefined): boolean {
+  return reader !== undefined && unused[reader].some((place) => place.test(path))
+}
+
+export interface ReferenceContext {
+  /** Relative paths of files count from here. */
+  readonly folder: string
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly reader: ConfigReader | undefined
+  /** Takes what leads nowhere. */
+  readonly problems: ConfigProblem[]
+}
+
+/** Replaces `${NAME}` within strings, and strings of the form `file:PATH`, by what they stand for. */
+export function resolveReferences(value: unknown, context: ReferenceContext, path = ''): unknown {
+  if (typeof value === 'string') return resolveString(value, context, path)
+  if (Array.isArray(value)) return value.map((item, index) => resolveReferences(item, context, `${path}[${index}]`))
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [
+      key,
+      resolveReferences(item, context, path === '' ? shownName(key) : `${path}.${shownName(key)}`),
+    ]),
+  )
+}
+
+function resolveString(text: string, { folder, env, reader, problems }: ReferenceContext, path: string): string {
+  // Whoever does not need a secret need not be given it; what stands in passes as one of any kind.
+  if (isUnused(path, reader) && isReference(text)) return 'not-read-for-it-is-not-used-here'
+  const expanded = text.replace(variables, (_, name: string) => {
+    const found = env[name]
+    if (found === undefined || found === '') {
+      problems.push({ path, message: `the environment variable ${name} is not set` })
+    }
+    return found ?? ''
+  })
+  // Only what the file itself says: an environment variable must not be able to name a file.
+  if (!text.startsWith('file:')) return expanded
+  const file = resolve(folder, expanded.slice('file:'.length))
+  try {
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    problems.push({ path, message: `the file that it names cannot be read (${code ?? 'unknown error'})` })
+    return ''
+  }
+}
+
+const variables = /\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g
+
+function isReference(text: string): boolean {
+  return text.startsWith('file:') || text.search(variables) !== -1
+}
+
+/** A name that the schema does not know may be a secret in the wrong place: only what reads like a name is shown. */
+export function shownName(name: string): string {
+  return /^[A-Za-z_]{1,40}$/.test(name) ? name : '(not shown)'
+}
