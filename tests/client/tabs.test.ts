@@ -182,6 +182,38 @@ describe('the session event', () => {
     expect(count).toBe(0)
   })
 
+  it('is told to all listeners, and calls end as they do, though one of the listeners throws', async () => {
+    const tab = await bed.logIn()
+    const mistakes: string[] = []
+    tab.on('pageerror', ({ message }) => mistakes.push(message))
+    const heard = await tab.evaluate(async () => {
+      const client = window.library.createTokenHandlerClient({ postLogoutPath: '/goodbye' })
+      const told: string[] = []
+      client.on('session', () => {
+        throw new Error('a mistake of the application')
+      })
+      client.on('session', ({ reason }) => told.push(reason))
+      window.client = client
+      const { isLoggedIn } = await client.session()
+      return { isLoggedIn, told }
+    })
+    expect(heard).toEqual({ isLoggedIn: true, told: ['loaded'] })
+    await tab.evaluate(() => void window.client.logout())
+    await tab.waitForURL(`${bed.server.origin}/goodbye`)
+    expect(mistakes).toEqual(['a mistake of the application', 'a mistake of the application'])
+  })
+
+  it('is missed, and no call fails, when the client is closed while a call is under way', async () => {
+    const tab = await bed.logIn()
+    const held = bed.server.hold('POST /oauth-agent/refresh')
+    const answer = tab.evaluate(async () => (await window.client.refresh()).isLoggedIn)
+    await held.arrived(1)
+    await tab.evaluate(() => window.client.close())
+    held.release()
+    expect(await answer).toBe(true)
+    expect(await reasons(tab)).toEqual(['loaded'])
+  })
+
   it('reaches tabs of this browser only', async () => {
     const tab = await bed.logIn()
     const elsewhere = await bed.browser.newContext()

@@ -1,3 +1,4 @@
+import { deliver } from './deliver.ts'
 import type { Session, SessionDeadline } from './session.ts'
 
 /**
@@ -46,15 +47,17 @@ export function createSessionStore(channelName: string): SessionStore {
   let current: Session | undefined
   let renewedAt = -Infinity
   let epoch = 0
+  let closed = false
 
   const take = (session: Session, reason: SessionChangeReason, { renewed = false, otherTab = false } = {}): void => {
     if (renewed) renewedAt = session.receivedAt
     current = session
     if (reason === 'login' || reason === 'logout' || reason === 'ended') epoch += 1
     const message: Message = { session, reason, renewed, sentAt: Date.now() }
+    // Calls may be under way when the client is closed: their answers are for this page alone.
     // oxlint-disable-next-line require-post-message-target-origin -- a BroadcastChannel reaches its own origin only
-    if (!otherTab && reason !== 'loaded') channel.postMessage(message)
-    for (const listener of listeners) listener({ session, reason, otherTab })
+    if (!otherTab && reason !== 'loaded' && !closed) channel.postMessage(message)
+    for (const listener of listeners) deliver(listener, { session, reason, otherTab })
   }
 
   channel.addEventListener('message', (event: MessageEvent<Message>) => {
@@ -93,6 +96,7 @@ export function createSessionStore(channelName: string): SessionStore {
       return () => listeners.delete(listener)
     },
     close() {
+      closed = true
       listeners.clear()
       channel.close()
     },

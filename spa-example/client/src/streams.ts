@@ -1,5 +1,6 @@
 import { retryAfterSeconds } from './agent.ts'
 import type { TokenHandlerClient } from './client.ts'
+import { deliver } from './deliver.ts'
 import { TemporaryError, TokenHandlerClientError } from './errors.ts'
 import { createEventStreamParser, type EventStreamParser, type ServerEvent } from './event-stream.ts'
 import { isStreamEnd, keepOpen, type Attempt, type ConnectionEnd, type StreamOptions } from './reconnecting.ts'
@@ -99,15 +100,6 @@ async function read(response: Response, parser: EventStreamParser, goOn: () => b
 /** The proxy's last word; an API's own event of such a name has other data. */
 function isEndOfProxy({ type, data }: ServerEvent): boolean {
   return isStreamEnd(type) && data === JSON.stringify({ code: type })
-}
-
-/** A mistake in the listener is not one of the stream. */
-function deliver<T>(listener: (value: T) => void, value: T): void {
-  try {
-    listener(value)
-  } catch (error) {
-    reportError(error)
-  }
 }
 
 function milliseconds(seconds: number | undefined): number | undefined {
