@@ -19,26 +19,41 @@ export function answerBytes(lines: readonly string[]): number {
  * @param lines The Set-Cookie lines that would set it, and whatever else the answer sets.
  */
 export function overBudget(
-  { claims, refresh, access, id }: Generation,
+  generation: Generation,
   lines: readonly string[],
   names: CookieNames,
-  { accessTokenPath, agentPath, headerBudgetBytes, responseBudgetBytes }: CookieSettings,
+  settings: CookieSettings,
 ): string | undefined {
+  const { access, refresh, id } = generation
+  const { headerBudgetBytes, responseBudgetBytes } = settings
   for (const value of [access, refresh, id]) {
     if (writtenNames('', value?.length ?? 0).length > maxChunks) return `a value needs more than ${maxChunks} chunks`
   }
-  const tag = cookieTag(claims.sid)
-  const logins = maxPendingLogins * headerBytes(names.login('0'.repeat(loginIdLength)), maxPendingLoginBytes)
-  const everywhere = headerBytes(names.sid, sidLength) + logins
-  const api = headerBytes(names.accessToken(tag), access?.length ?? 0)
-  const agent = headerBytes(names.refreshToken(tag), refresh.length) + headerBytes(names.idToken(tag), claims.len[1])
-  const header = Math.max(
-    everywhere + api + (isUnder(accessTokenPath, agentPath) ? agent : 0),
-    everywhere + agent + (isUnder(agentPath, accessTokenPath) ? api : 0),
-  )
+  const header = largestHeader(generation, names, settings)
   const answer = answerBytes(lines)
   if (header <= headerBudgetBytes && answer <= responseBudgetBytes) return undefined
   return `Cookie header ${header} of ${headerBudgetBytes} bytes, Set-Cookie ${answer} of ${responseBudgetBytes} bytes`
+}
+
+/**
+ * Bytes of the largest Cookie header that a browser sends with a generation.
+ * @param accessCookies How many of that size; those of replaced sessions may be there too.
+ */
+export function largestHeader(
+  { claims, refresh, access }: Generation,
+  names: CookieNames,
+  { accessTokenPath, agentPath }: CookieSettings,
+  accessCookies = 1,
+): number {
+  const tag = cookieTag(claims.sid)
+  const logins = maxPendingLogins * headerBytes(names.login('0'.repeat(loginIdLength)), maxPendingLoginBytes)
+  const everywhere = headerBytes(names.sid, sidLength) + logins
+  const api = accessCookies * headerBytes(names.accessToken(tag), access?.length ?? 0)
+  const agent = headerBytes(names.refreshToken(tag), refresh.length) + headerBytes(names.idToken(tag), claims.len[1])
+  return Math.max(
+    everywhere + api + (isUnder(accessTokenPath, agentPath) ? agent : 0),
+    everywhere + agent + (isUnder(agentPath, accessTokenPath) ? api : 0),
+  )
 }
 
 /** Bytes that a cookie adds to a Cookie header: names, values and separators. */

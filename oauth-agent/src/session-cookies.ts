@@ -18,7 +18,7 @@ import {
   type CookieSealer,
 } from '@token-handler/shared'
 import { claimAt, claimsNeeded, rolesOf } from './capabilities/claims.ts'
-import { answerBytes, overBudget } from './cookie-budget.ts'
+import { answerBytes, largestHeader, overBudget } from './cookie-budget.ts'
 import { holdToken } from './held-token.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import {
@@ -278,9 +278,12 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
       }
       const id = sealId(facts, tokens.idToken)
       const clearedLogin = clearCookieLine(names.login('0'.repeat(16)), '/')
-      // A login may replace a session like this one, and two access cookies could be more than a Cookie header holds.
-      const clearedAccess = ({ access }: Generation): string[] =>
-        clear(accessTokenPath, accessNames(cookieTag(sid), access?.length))
+      // A login may replace a session like this one. Its access cookie is deleted with the login's own answer where two of
+      // them could be more than a Cookie header holds, else with the next answer that has room.
+      const clearedAccess = (generation: Generation): string[] =>
+        largestHeader(generation, names, options.cookies, 2) <= options.cookies.headerBudgetBytes
+          ? []
+          : clear(accessTokenPath, accessNames(cookieTag(sid), generation.access?.length))
       return fit(
         (place) => sealGeneration(facts, tokens, { id, idLength: id.length, place }),
         (generation) => [sidLine(generation.claims), clearedLogin, ...clearedAccess(generation)],
