@@ -3,7 +3,7 @@ import { createMemoryLedger, type Ledger } from '@token-handler/shared'
 import { fakeClock } from '../support/clock.ts'
 import { json, type Script } from '../support/scripted-authorization-server.ts'
 import { until } from '../support/until.ts'
-import { startAgent, trustedOrigin, type Browser, type RunningAgent } from './running-agent.ts'
+import { startAgent, trustedOrigin, type AgentAnswer, type Browser, type RunningAgent } from './running-agent.ts'
 import { startScripted, type Scripted } from './scripted.ts'
 import { faultyLedger, type FaultyLedger } from './faulty-ledger.ts'
 
@@ -43,6 +43,8 @@ async function replica(own = scripted.agent.ledger): Promise<RunningAgent> {
 }
 
 const refreshes = (): number => scripted.server.count('token', 'refresh_token')
+const refreshLine = ({ setCookies }: AgentAnswer): string | undefined =>
+  setCookies.find((line) => line.startsWith('__Secure-th-rt-'))
 const sessionNames = (browser: Browser): string[] =>
   browser.jar.names().map((name) => name.replace(/^__(?:Host-Http|Secure)-th-(\w+).*$/, '$1'))
 
@@ -60,7 +62,7 @@ describe('a refresh', () => {
         '__Secure-th-id',
         '__Secure-th-rt',
       ])
-      expect(answer.setCookies[1]).toContain(`Max-Age=${43_100 - round * 100};`)
+      expect(refreshLine(answer)).toContain(`Max-Age=${43_100 - round * 100};`)
       expect(scripted.leaks(answer)).toEqual([])
     }
     expect(scripted.server.hasLiveGrant).toBe(true)
@@ -185,7 +187,7 @@ describe('many refreshes at once', () => {
     const browser = await scripted.loggedIn()
     const answers = await Promise.all(Array.from({ length: 50 }, () => browser.post('refresh')))
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
-    expect(new Set(answers.map(({ setCookies }) => setCookies[1])).size).toBe(1)
+    expect(new Set(answers.map(refreshLine)).size).toBe(1)
     expect(refreshes()).toBe(1)
   })
 
@@ -196,7 +198,7 @@ describe('many refreshes at once', () => {
       Array.from({ length: 20 }, (_, index) => (index % 2 === 0 ? browser : other).post('refresh')),
     )
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
-    expect(new Set(answers.map(({ setCookies }) => setCookies[1]?.split(';')[0])).size).toBe(1)
+    expect(new Set(answers.map((answer) => refreshLine(answer)?.split(';')[0])).size).toBe(1)
     expect(refreshes()).toBe(1)
     expect((await browser.post('refresh')).status).toBe(200)
   })
