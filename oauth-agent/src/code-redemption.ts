@@ -64,6 +64,7 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
   const { absoluteSeconds, idleSeconds } = options.session
   const { issuer } = options.authorizationServer
   const running = new Map<string, Promise<RedemptionOutcome>>()
+  let hasMissedRefreshToken = false
 
   async function claim(redemption: Redemption): Promise<RedemptionOutcome> {
     const { pending } = redemption
@@ -138,6 +139,17 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
     logger.info(fields, 'Somebody logged in.')
     metrics.login()
     audit.record({ event: 'login', outcome: 'success', ...auditFacts(claims) })
+    if (claims.rt === undefined) reportMissingRefreshToken()
+  }
+
+  /** Said once: it is the same for every login until the client or its scope is changed. */
+  function reportMissingRefreshToken(): void {
+    if (hasMissedRefreshToken) return
+    hasMissedRefreshToken = true
+    logger.warn(
+      { event: 'no_refresh_token' },
+      'A login brought no refresh token, so its session ends with the access token. Ask for the scope offline_access, or let the authorization server give this client refresh tokens.',
+    )
   }
 
   /** A repeated login end gets what the first one got, as far as the session still stands there. */

@@ -88,6 +88,19 @@ describe('the authorization request', () => {
   })
 })
 
+describe('a login without a refresh token', () => {
+  it('succeeds, and the log says once what to do about it', async () => {
+    const said = (): string[] => scripted.agent.events().filter((event) => event === 'no_refresh_token')
+    await scripted.loggedIn()
+    expect(said()).toEqual([])
+    scripted.server.tokenAnswer = { refresh_token: undefined }
+    await scripted.loggedIn()
+    await scripted.loggedIn()
+    expect(said()).toHaveLength(1)
+    expect(scripted.agent.log()).toContain('offline_access')
+  })
+})
+
 describe('pending logins', () => {
   it('[A-06][A-07][A-08][A-10][A-11] live ten minutes in a small cookie of the strictest kind', async () => {
     const { setCookies } = await scripted.agent.browser().post('login/start', {
