@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect, createServer as createSocketServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
@@ -76,6 +76,18 @@ describe('the built SPA', () => {
     const head = await rawGet(path, [`Sec-Fetch-Dest: ${destination}`, 'Accept: text/html, */*'])
     expect(head).toMatch(/^HTTP\/1\.1 404 /)
     expect(head).toContain('application/json')
+  })
+
+  it('has the policy and the headers that docs/deployment.md names', async () => {
+    const page = readFileSync(new URL('../../docs/deployment.md', import.meta.url), 'utf8')
+    const section = page.slice(page.indexOf('## The SPA from'), page.indexOf('## TLS'))
+    const { headers } = await fetch(`${http}/`)
+    const policy = headers.get('content-security-policy')?.split('; ') ?? []
+    for (const directive of policy) expect(section).toContain(`\`${directive.replace(' ws://localhost:3000', '')}\``)
+    expect(policy).toHaveLength(section.match(/`[a-z]+-(?:src|uri|action|ancestors) '/g)?.length ?? 0)
+    const named = [...section.matchAll(/`((?!Sec-)[A-Z][\w-]+): ([\w-]+)`/g)]
+    expect(named).toHaveLength(4)
+    for (const [, name = '', value] of named) expect([name, headers.get(name)]).toEqual([name, value])
   })
 
   it.each(['/callback', '/callback?code=c&state=s', '/callback.html'])(
