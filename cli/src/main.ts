@@ -10,6 +10,7 @@ import { sessions } from './commands/sessions.ts'
 import { start } from './commands/start.ts'
 import { LedgerUnreachableError } from './ledger-command.ts'
 import { UsageError } from './usage.ts'
+import { packageVersion } from './version.ts'
 import { WorkerStartError } from './workers.ts'
 
 const usage = `token-handler: keeps OAuth tokens out of JavaScript
@@ -27,10 +28,10 @@ const usage = `token-handler: keeps OAuth tokens out of JavaScript
                                                              seal with it, once every running process has it
   token-handler keys retire KID [--dry-run] [--force] [--file FILE] [--config FILE]
                                                              end a key, and the sessions that only it can open
-  token-handler sessions --sub SUB | --sid SID [--json] [--config FILE]
+  token-handler sessions --sub SUB | --sid SID [--issuer ISSUER] [--json] [--config FILE]
                                                              list live sessions: never a token
   token-handler revoke --sub SUB | --sid SID | --as-sid SID | --client ID | --kid KID | --all
-                       [--before TIME] [--reason WORD] [--dry-run] [--json] [--config FILE]
+                       [--issuer ISSUER] [--before TIME] [--reason WORD] [--dry-run] [--json] [--config FILE]
                                                              end sessions, now, on every process; --before is ISO 8601
   token-handler audit verify [FILE|DIR] [--head CHAIN:N:HASH]... [--stopped] [--json] [--config FILE]
                                                              find what is missing in, or was changed of, the audit log
@@ -40,7 +41,9 @@ const usage = `token-handler: keeps OAuth tokens out of JavaScript
                                                              erase from the audit log whatever leads to a user
   token-handler schema                                       print the JSON Schema of the configuration
 
-  --config is token-handler.yaml unless given.
+  token-handler --version                                    print the version
+
+  --config is token-handler.yaml unless given; --issuer, whose SUB, SID of --as-sid or client it is, the configured one.
 `
 
 const commands = { start, check, keys, audit, sessions, revoke, schema }
@@ -68,6 +71,7 @@ const options = {
   head: { type: 'string', multiple: true },
   stopped: { type: 'boolean' },
   help: { type: 'boolean', short: 'h', default: false },
+  version: { type: 'boolean', default: false },
 } as const
 
 async function main(): Promise<void> {
@@ -76,6 +80,10 @@ async function main(): Promise<void> {
     args: withValuesJoined(process.argv.slice(2)),
     options,
   })
+  if (values.version) {
+    process.stdout.write(`${packageVersion}\n`)
+    return
+  }
   const [name, ...rest] = positionals
   if (values.help || name === undefined || name === 'help') {
     process.stdout.write(usage)

@@ -1,8 +1,13 @@
+import { globSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { stringify } from 'yaml'
 import { Canaries } from '../support/canary.ts'
 import { configured } from '../shared/configuration.ts'
 import { workingFolder, type WorkingFolder } from './command-line.ts'
+
+const root = join(import.meta.dirname, '../..')
+const read = (name: string): string => readFileSync(join(root, name), 'utf8')
 
 let folder: WorkingFolder
 beforeEach(() => {
@@ -17,6 +22,21 @@ describe('token-handler', () => {
       expect([code, stderr]).toEqual([0, ''])
       expect(stdout).toContain('token-handler keys generate')
     }
+  })
+
+  it('says its version', async () => {
+    const { version } = JSON.parse(read('cli/package.json')) as { version: string }
+    expect(await folder.run(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
+  })
+
+  it('names every option in its usage, and the documentation does, too', async () => {
+    const names = [...read('cli/src/main.ts').matchAll(/^  '?([a-z-]+)'?: \{ type: /gm)].map(([, name]) => `--${name}`)
+    expect(names.length).toBeGreaterThan(20)
+    const { stdout } = await folder.run(['--help'])
+    const pages = globSync('docs/*.md', { cwd: root }).map(read).join('')
+    const common = ['--help', '--version']
+    expect(names.filter((name) => !stdout.includes(name) && name !== '--help')).toEqual([])
+    expect(names.filter((name) => !pages.includes(name) && !common.includes(name))).toEqual([])
   })
 
   it.each([
