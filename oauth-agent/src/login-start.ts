@@ -1,5 +1,5 @@
 import type { RequestHandler } from 'express'
-import { TokenHandlerError } from '@token-handler/shared'
+import { reservedAuthorizationParameters, TokenHandlerError } from '@token-handler/shared'
 import { addCookies, sendJson } from './answers.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { OAuthAgentOptions } from './options.ts'
@@ -9,13 +9,6 @@ import type { SessionCookies } from './session-cookies.ts'
 
 /** Parameters that every SPA may add to an authorization request (OpenID Connect Core section 3.1.2.1). */
 const wellKnown = ['scope', 'prompt', 'ui_locales', 'login_hint', 'acr_values', 'max_age']
-
-/** Parameters that no configuration can hand to the SPA: they bind the answer to this client and this browser. */
-const ours = new Set(
-  `client_id redirect_uri response_type response_mode scope state nonce code_challenge code_challenge_method
-  request request_uri resource client_secret client_assertion client_assertion_type id_token_hint registration
-  dpop_jkt code code_verifier grant_type refresh_token iss`.split(/\s+/),
-)
 
 const mostValueLength = 1024
 /** RFC 6749 section 3.3. What JSON would escape is not among them, so that lengths stay what they are in the sealed cookie. */
@@ -71,7 +64,7 @@ export function loginStart({
 
 /** @throws Error when the configuration gives the SPA a parameter that is ours. */
 function configuredNames({ authorizationParameters }: OAuthAgentOptions): readonly string[] {
-  const refused = authorizationParameters.find((name) => name !== 'scope' && ours.has(name))
+  const refused = authorizationParameters.find((name) => reservedAuthorizationParameters.has(name))
   if (refused !== undefined) throw new Error(`authorization parameter ${refused} cannot be left to the SPA`)
   return authorizationParameters
 }

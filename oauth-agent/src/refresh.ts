@@ -1,5 +1,5 @@
 import type { RequestHandler } from 'express'
-import { TokenHandlerError, type AuditEvent, type Clock } from '@token-handler/shared'
+import { reservedRefreshParameters, TokenHandlerError, type AuditEvent, type Clock } from '@token-handler/shared'
 import { addCookies, sendJson, sessionTimes } from './answers.ts'
 import type { Recorder } from './audit-trail.ts'
 import { arrivalOf } from './errors.ts'
@@ -10,12 +10,6 @@ import { auditFacts, type RefreshCookieClaims } from './session-claims.ts'
 import type { SessionContext } from './session-context.ts'
 import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
-
-/** Parameters of a token request that are never the SPA's. */
-const ours = new Set(
-  `grant_type refresh_token client_id client_secret client_assertion client_assertion_type code code_verifier
-  redirect_uri resource subject_token actor_token`.split(/\s+/),
-)
 
 /** The SPA says that nobody did anything since the refresh before: the idle deadline stays where it is. */
 const backgroundHeader = 'token-handler-background'
@@ -38,7 +32,7 @@ export function refresh({
   readonly clock: Clock
   readonly audit: Recorder
 }): RequestHandler {
-  const refused = options.refreshParameters.find((name) => ours.has(name))
+  const refused = options.refreshParameters.find((name) => reservedRefreshParameters.has(name))
   if (refused !== undefined) throw new Error(`refresh parameter ${refused} cannot be left to the SPA`)
   const allowed = new Set(options.refreshParameters)
   return async (req, res) => {

@@ -160,4 +160,18 @@ describe('token-handler check', () => {
     expect(await folder.run(['check', '--only', 'proxy'])).toMatchObject({ code: 0, stderr: '' })
     expect((await folder.run(['check'])).stderr).toContain('the environment variable CLIENT_SECRET is not set')
   })
+  it.each([
+    ['file', 'sqlite', { file: './nowhere/sessions.db' }],
+    ['ca_file', 'redis', { url: 'rediss://127.0.0.1:9', ca_file: 'nowhere.pem' }],
+  ])('tells of ledger.%s that cannot be used, as a start does', async (key, type, ledger) => {
+    folder.configure({ ledger: { type, ...ledger } })
+    await folder.run(['keys', 'generate', '--out', 'keys.json'])
+    for (const command of ['check', 'start']) {
+      expect(await folder.run([command])).toEqual({
+        code: 2,
+        stdout: '',
+        stderr: `token-handler.yaml has 1 problem:\n  ledger.${key}: cannot be used (ENOENT)\n`,
+      })
+    }
+  })
 })

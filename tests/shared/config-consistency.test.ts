@@ -89,6 +89,19 @@ describe('a configuration is refused when', () => {
     expect(problemsIn(none, 'proxy')).toEqual([])
   })
 
+  it('[D-OPS-02] the SPA is left a parameter that the agent sets', () => {
+    const agent = {
+      authorization_parameters: ['audience', 'resource', 'scope', 'redirect_uri'],
+      refresh_parameters: ['scope', 'refresh_token'],
+    }
+    const problem = 'is set by the agent alone, and cannot be left to the SPA'
+    expect(problemsIn({ agent })).toEqual([
+      `agent.authorization_parameters[1]: ${problem}`,
+      `agent.authorization_parameters[3]: ${problem}`,
+      `agent.refresh_parameters[1]: ${problem}`,
+    ])
+  })
+
   describe('[D-OPS-02] the private key', () => {
     type Kind =
       readonly ['ec', { namedCurve: string }] | readonly ['rsa', { modulusLength: number }] | readonly ['ed25519']

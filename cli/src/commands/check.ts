@@ -1,4 +1,5 @@
-import { accessSync, constants } from 'node:fs'
+import { X509Certificate } from 'node:crypto'
+import { accessSync, constants, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { ConfigError, loadConfig, loadKeyFile, type Config } from '@token-handler/shared'
 import { keyFilePath, neededPurposes } from '../key-ring-file.ts'
@@ -27,6 +28,7 @@ export function readConfiguration(file: string, only: 'agent' | 'proxy' | undefi
     () => adminTls !== undefined && readTlsContext(adminTls, file, 'admin'),
     () => forwardAuthTls !== undefined && readTlsContext(forwardAuthTls, file, 'forward_auth.listen'),
     () => checkSpaFolder(file, config),
+    () => checkLedgerFile(file, config),
     ...(only === 'agent' ? [] : config.proxy.routes).map(
       (route, index) => () => readUpstreamTls(route.upstream_tls, `proxy.routes[${index}].upstream_tls`, file),
     ),
@@ -60,4 +62,23 @@ function checkSpaFolder(file: string, { spa }: Config): void {
     }
   })
   if (problems.length > 0) throw new ConfigError(file, problems)
+}
+
+/** The certificates that a Redis is trusted by, or the folder that SQLite writes into. */
+function checkLedgerFile(file: string, { ledger }: Config): void {
+  const at = (path: string): string => resolve(dirname(file), path)
+  const usable = (key: string, use: () => unknown): void => {
+    try {
+      use()
+    } catch (error) {
+      const { code = 'unknown error' } = error as NodeJS.ErrnoException
+      throw new ConfigError(file, [{ path: `ledger.${key}`, message: `cannot be used (${code})` }])
+    }
+  }
+  if (ledger.type === 'sqlite') {
+    usable('file', () => accessSync(dirname(at(ledger.file)), constants.W_OK))
+  } else if (ledger.type === 'redis' && ledger.ca_file !== undefined) {
+    const caFile = at(ledger.ca_file)
+    usable('ca_file', () => new X509Certificate(readFileSync(caFile)))
+  }
 }

@@ -4,6 +4,7 @@ import { checkForwardAuth } from './forward-auth-consistency.ts'
 import type { ConfigProblem } from './load.ts'
 import { privateKeyProblem } from './private-key.ts'
 import type { ConfigReader } from './references.ts'
+import { reservedAuthorizationParameters, reservedRefreshParameters } from './reserved-parameters.ts'
 import type { Config } from './schema.ts'
 
 /** What a schema can't see: values that are fine alone and contradict each other, or that a browser would drop. */
@@ -11,6 +12,7 @@ export function findContradictions(config: Config, only: ConfigReader | undefine
   return [
     ...checkOrigins(config),
     ...checkAuthorizationServer(config, only),
+    ...checkParameters(config),
     ...checkPaths(config),
     ...checkRoutes(config),
     ...checkTimes(config),
@@ -72,6 +74,20 @@ function checkAuthorizationServer(config: Config, only: ConfigReader | undefined
     }
   }
   return problems
+}
+
+function checkParameters({ agent }: Config): ConfigProblem[] {
+  const lists = [
+    ['authorization_parameters', reservedAuthorizationParameters],
+    ['refresh_parameters', reservedRefreshParameters],
+  ] as const
+  return lists.flatMap(([key, reserved]) =>
+    agent[key].flatMap((name, index) =>
+      reserved.has(name)
+        ? [{ path: `agent.${key}[${index}]`, message: 'is set by the agent alone, and cannot be left to the SPA' }]
+        : [],
+    ),
+  )
 }
 
 function checkPaths({ cookies }: Config): ConfigProblem[] {
