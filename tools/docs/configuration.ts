@@ -83,16 +83,22 @@ function keysOf(schema: Schema, path: string, isRequired: boolean): Configuratio
     fallback,
     meaning,
   })
-  const variants = (schema.oneOf ?? schema.anyOf)?.filter(({ type }) => type === 'object')
-  if (variants !== undefined && variants.length > 0) {
-    return [own('one of the following'), ...merged(variants.flatMap((variant) => variantKeys(variant, path)))]
-  }
+  const variants = variantsOf(schema)
+  if (variants.length > 0) return [own('one of the following'), ...merged(variants, path)]
   if (schema.properties !== undefined) {
     const inner = members(schema, path)
     return schema.description === undefined ? inner : [own('section'), ...inner]
   }
   if (schema.items?.properties !== undefined) return [own('list of sections'), ...members(schema.items, `${path}[]`)]
+  const itemVariants = variantsOf(schema.items ?? {})
+  if (itemVariants.length > 0) {
+    return [own('list of sections, each one of the following'), ...merged(itemVariants, `${path}[]`)]
+  }
   return [own(typeText(schema))]
+}
+
+function variantsOf({ oneOf, anyOf }: Schema): readonly Schema[] {
+  return (oneOf ?? anyOf ?? []).filter(({ type }) => type === 'object')
 }
 
 interface VariantKey extends ConfigurationKey {
@@ -111,8 +117,9 @@ function variantKeys(variant: Schema, path: string): VariantKey[] {
 }
 
 /** Variants share keys: one row for each, with all that they say of it. */
-function merged(keys: readonly VariantKey[]): ConfigurationKey[] {
-  return [...Map.groupBy(keys, ({ path }) => path).values()].map((same) => {
+function merged(variants: readonly Schema[], path: string): ConfigurationKey[] {
+  const keys = variants.flatMap((variant) => variantKeys(variant, path))
+  return [...Map.groupBy(keys, (key) => key.path).values()].map((same) => {
     const [first] = same
     if (first === undefined) throw new Error('groups are never empty')
     const types = [...new Set(same.map(({ type }) => type))]
@@ -121,7 +128,9 @@ function merged(keys: readonly VariantKey[]): ConfigurationKey[] {
       return { ...first, type: types.join(', '), meaning }
     }
     const labels = same.flatMap(({ label }) => label ?? [])
-    return labels.length === 0 ? first : { ...first, meaning: `With ${labels.join(', ')}: ${first.meaning}` }
+    return labels.length === 0 || same.length === variants.length
+      ? first
+      : { ...first, meaning: `With ${labels.join(', ')}: ${first.meaning}` }
   })
 }
 
