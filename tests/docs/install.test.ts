@@ -1,0 +1,31 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from '@jest/globals'
+
+const repository = join(import.meta.dirname, '../..')
+const read = (path: string): string => readFileSync(join(repository, path), 'utf8')
+const scriptsOf = (path: string): Record<string, string> =>
+  (JSON.parse(read(path)) as { scripts?: Record<string, string> }).scripts ?? {}
+
+describe('the instructions to install', () => {
+  it('never let npx fetch a stranger’s package that is named like our command', () => {
+    const pages = ['README.md', 'spa-example/client/README.md', ...readdirSync(join(repository, 'docs')).map(inDocs)]
+    const calls = pages
+      .filter((page) => page.endsWith('.md'))
+      .flatMap((page) => [...read(page).matchAll(/\bnpx +(\S+) +token-handler|\bnpx +token-handler/g)])
+    expect(calls.length).toBeGreaterThan(2)
+    expect(calls.filter(([, option]) => option !== '--no-install').map(([call]) => call)).toEqual([])
+  })
+
+  it('pack every package that the command and the SPA need, after a build that makes the callback page’s script, too', () => {
+    const { workspaces } = JSON.parse(read('package.json')) as { workspaces: string[] }
+    const [, packed = ''] = /npm pack ((?:-w \S+ )+)/.exec(read('README.md')) ?? []
+    const published = workspaces.filter((workspace) => !workspace.startsWith('tools/'))
+    expect(packed.trim().split(/ ?-w /).slice(1).toSorted()).toEqual(published.toSorted())
+    expect(scriptsOf('package.json')['build']).toContain('spa-example/client/callback/vite.config.ts')
+  })
+})
+
+function inDocs(name: string): string {
+  return `docs/${name}`
+}
