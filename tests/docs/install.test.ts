@@ -9,7 +9,12 @@ const scriptsOf = (path: string): Record<string, string> =>
 
 describe('the instructions to install', () => {
   it('never let npx fetch a stranger’s package that is named like our command', () => {
-    const pages = ['README.md', 'spa-example/client/README.md', ...readdirSync(join(repository, 'docs')).map(inDocs)]
+    const pages = [
+      'README.md',
+      'cli/README.md',
+      'spa-example/client/README.md',
+      ...readdirSync(join(repository, 'docs')).map(inDocs),
+    ]
     const calls = pages
       .filter((page) => page.endsWith('.md'))
       .flatMap((page) => [...read(page).matchAll(/\bnpx +(\S+) +token-handler|\bnpx +token-handler/g)])
@@ -24,6 +29,18 @@ describe('the instructions to install', () => {
     expect(packed.trim().split(/ ?-w /).slice(1).toSorted()).toEqual(published.toSorted())
     expect(scriptsOf('package.json')['build']).toContain('spa-example/client/callback/vite.config.ts')
   })
+})
+
+describe('a package', () => {
+  it.each(['shared', 'oauth-agent', 'oauth-proxy', 'cli', 'spa-example/client'])(
+    '%s is packed with what was built of it, its license and a page about it',
+    (workspace) => {
+      expect(scriptsOf(`${workspace}/package.json`)['prepack']).toMatch(/^tsc -b/)
+      expect(read(`${workspace}/LICENSE`)).toBe(read('LICENSE'))
+      const { name } = JSON.parse(read(`${workspace}/package.json`)) as { name: string }
+      expect(read(`${workspace}/README.md`)).toMatch(new RegExp(`^# ${name}\n`))
+    },
+  )
 })
 
 function inDocs(name: string): string {
