@@ -196,7 +196,7 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
     const length = req.headers['content-length']
     this.#isWaiting = true
     upstream.waiting++
-    upstream.pool.dispatch(
+    upstream.connections.dispatch(
       {
         path: sentTarget,
         method: req.method ?? 'GET',

@@ -1,9 +1,10 @@
-import { Pool } from 'undici'
+import { buildConnector, Client } from 'undici'
+import { Connections } from './connections.ts'
 import type { RouteOptions, UpstreamTls } from './options.ts'
 
 /** The connections to one API, and how many requests wait there for the beginning of an answer. */
 export interface Upstream {
-  readonly pool: Pool
+  readonly connections: Connections
   /** Scheme, host and port. */
   readonly origin: string
   /** Requests whose answer has not begun. */
@@ -29,7 +30,8 @@ export class Upstreams {
     const key = JSON.stringify([origin, connectTimeoutSeconds, upstreamTls])
     const known = this.#upstreams.get(key)
     if (known !== undefined) return known
-    const created: Upstream = { pool: openPool(origin, connectTimeoutSeconds, upstreamTls), origin, waiting: 0 }
+    const connections = connectionsTo(origin, connectTimeoutSeconds, upstreamTls)
+    const created: Upstream = { connections, origin, waiting: 0 }
     this.#upstreams.set(key, created)
     return created
   }
@@ -45,7 +47,7 @@ export class Upstreams {
 
   /** Lets running requests end for a while, then cuts what is left. */
   async close(graceMs: number): Promise<void> {
-    await Promise.all([...this.#upstreams.values()].map(({ pool }) => closePool(pool, graceMs)))
+    await Promise.all([...this.#upstreams.values()].map(({ connections }) => connections.close(graceMs)))
   }
 }
 
@@ -53,21 +55,10 @@ export class Upstreams {
  * The number of connections has no cap, for an event stream keeps one each for hours: with a cap, streams would end up
  * holding all of them and requests would wait for ever. What is bounded is the number of requests without an answer.
  */
-function openPool(origin: string, connectTimeoutSeconds: number, tls: UpstreamTls | undefined): Pool {
-  return new Pool(origin, {
-    connections: null,
-    pipelining: 1,
-    allowH2: false,
-    keepAliveTimeout: keepAliveMs,
-    connect: { timeout: connectTimeoutSeconds * 1000, ...tls },
-  })
-}
-
-async function closePool(pool: Pool, graceMs: number): Promise<void> {
-  const timer = setTimeout(() => void pool.destroy(), graceMs)
-  try {
-    await pool.close()
-  } finally {
-    clearTimeout(timer)
-  }
+function connectionsTo(origin: string, connectTimeoutSeconds: number, tls: UpstreamTls | undefined): Connections {
+  // One for all of them: it remembers TLS sessions.
+  const connect = buildConnector({ allowH2: false, timeout: connectTimeoutSeconds * 1000, ...tls })
+  return new Connections(
+    () => new Client(origin, { connect, pipelining: 1, allowH2: false, keepAliveTimeout: keepAliveMs }),
+  )
 }
