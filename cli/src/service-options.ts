@@ -40,6 +40,7 @@ export function agentOptionsOf(config: Config): OAuthAgentOptions {
       postLogoutRedirectUri: server.post_logout_redirect_uri,
       scope: server.scope,
       resource: server.resource,
+      authorizationParameters: server.authorization_parameters,
       idTokenAlgorithms: server.id_token_algorithms,
       requireIss: server.require_iss,
       responseMode: server.response_mode,

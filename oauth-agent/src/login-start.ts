@@ -1,24 +1,18 @@
 import type { RequestHandler } from 'express'
-import { reservedAuthorizationParameters, TokenHandlerError } from '@token-handler/shared'
+import {
+  isAuthorizationParameterValue,
+  reservedAuthorizationParameters,
+  TokenHandlerError,
+} from '@token-handler/shared'
 import { addCookies, sendJson } from './answers.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import { allowedParameters, parametersOf } from './parameters.ts'
-import { maxAcrValuesLength, type PendingLogins } from './pending-login.ts'
+import type { PendingLogins } from './pending-login.ts'
 import type { SessionCookies } from './session-cookies.ts'
 
 /** Parameters that every SPA may add to an authorization request (OpenID Connect Core section 3.1.2.1). */
 const wellKnown = ['scope', 'prompt', 'ui_locales', 'login_hint', 'acr_values', 'max_age']
-
-const mostValueLength = 1024
-/** RFC 6749 section 3.3. What JSON would escape is not among them, so that lengths stay what they are in the sealed cookie. */
-const scopeTokens = /^[\x21\x23-\x5B\x5D-\x7E]+(?: [\x21\x23-\x5B\x5D-\x7E]+)*$/
-const formats: Readonly<Record<string, RegExp>> = {
-  scope: scopeTokens,
-  prompt: /^(?:none|(?:login|consent|select_account|create)(?: (?:login|consent|select_account|create))*)$/,
-  acr_values: scopeTokens,
-  max_age: /^\d{1,9}$/,
-}
 
 /** `POST login/start`: builds the authorization request (RFC 6749 section 4.1.1, RFC 7636, OpenID Connect Core). */
 export function loginStart({
@@ -32,11 +26,13 @@ export function loginStart({
   readonly authorizationServer: Pick<AuthorizationServer, 'authorizationUrl' | 'codeChallenge'>
   readonly cookies: Pick<SessionCookies, 'clearLeftovers'>
 }): RequestHandler {
-  const allowed = new Set([...wellKnown, ...configuredNames(options)])
+  const fixed = fixedParameters(options)
+  const allowed = new Set([...wellKnown.filter((name) => !Object.hasOwn(fixed, name)), ...configuredNames(options)])
   const required = options.authorizationServer.requiredAuthentication?.acr ?? []
   return async (req, res) => {
-    const extra = allowedParameters(parametersOf(req), allowed)
-    checkValues(extra)
+    const asked = allowedParameters(parametersOf(req), allowed)
+    checkValues(asked)
+    const extra = new URLSearchParams({ ...fixed, ...Object.fromEntries(asked) })
     const scope = scopeOf(extra, options)
     const { login, setCookies } = pendingLogins.begin(req.headers.cookie, {
       acrValues: extra.get('acr_values') ?? undefined,
@@ -69,10 +65,19 @@ function configuredNames({ authorizationParameters }: OAuthAgentOptions): readon
   return authorizationParameters
 }
 
-function checkValues(extra: URLSearchParams): void {
-  for (const [name, value] of extra) {
-    const limit = name === 'acr_values' ? maxAcrValuesLength : mostValueLength
-    if (value.length > limit || formats[name]?.test(value) === false) {
+/** @throws Error when the configuration sets a parameter that is ours. */
+function fixedParameters({ authorizationServer }: OAuthAgentOptions): Readonly<Record<string, string>> {
+  const { authorizationParameters = {} } = authorizationServer
+  const refused = Object.keys(authorizationParameters).find(
+    (name) => name === 'scope' || reservedAuthorizationParameters.has(name),
+  )
+  if (refused !== undefined) throw new Error(`authorization parameter ${refused} is set by the agent`)
+  return authorizationParameters
+}
+
+function checkValues(asked: URLSearchParams): void {
+  for (const [name, value] of asked) {
+    if (!isAuthorizationParameterValue(name, value)) {
       throw new TokenHandlerError('invalid_request', { detail: `The value of ${name} is malformed or too long.` })
     }
   }

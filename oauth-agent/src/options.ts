@@ -27,6 +27,8 @@ export interface AuthorizationServerOptions {
   readonly scope: string
   /** Resource indicators (RFC 8707). */
   readonly resource: readonly string[]
+  /** Parameters of every authorization request. The SPA cannot replace them, unless `authorizationParameters` of the agent names them. */
+  readonly authorizationParameters?: Readonly<Record<string, string>> | undefined
   /** Signature algorithms accepted on ID tokens, logout tokens and signed responses, whatever the metadata says. */
   readonly idTokenAlgorithms: readonly string[]
   /** Demand `iss` in authorization responses (RFC 9207) even where the metadata is silent. */

@@ -4,6 +4,7 @@ import {
   cookieValues,
   epochSeconds,
   listCookieNames,
+  maxAcrValuesLength,
   setCookieLines,
   type Clock,
   type CookieNames,
@@ -56,8 +57,6 @@ export const pendingLoginSeconds = 600
 export const maxPendingLogins = 3
 /** Largest cookie value of a pending login. */
 export const maxPendingLoginBytes = 512
-/** With longer texts in it, the cookie would outgrow its limit. */
-export const maxAcrValuesLength = 160
 const mostCleared = 20
 
 export function createPendingLogins({

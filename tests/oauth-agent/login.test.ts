@@ -73,6 +73,29 @@ describe('the authorization request', () => {
     await other.close()
   })
 
+  it('[B-PR-07] carries the configured parameters, and the SPA replaces only those that are left to it', async () => {
+    const authorizationParameters = { audience: 'https://api.example.test/a&b', prompt: 'login', max_age: '60' }
+    const other = await startScripted({
+      authorizationServer: { authorizationParameters },
+      options: { authorizationParameters: ['audience'] },
+    })
+    const browser = other.agent.browser()
+    const asked = async (fields?: Record<string, string>): Promise<unknown> => {
+      const { status, json } = await browser.post('login/start', fields)
+      if (status !== 200) return [status, json['error_code']]
+      const { searchParams } = new URL(String(json['authorization_url']))
+      return Object.fromEntries(Object.keys(authorizationParameters).map((name) => [name, searchParams.getAll(name)]))
+    }
+    const fixed = { audience: ['https://api.example.test/a&b'], prompt: ['login'], max_age: ['60'] }
+    expect(await asked()).toEqual(fixed)
+    expect(await asked({ audience: 'urn:other', login_hint: 'x' })).toEqual({ ...fixed, audience: ['urn:other'] })
+    expect(await asked({ prompt: 'none' })).toEqual([400, 'invalid_request'])
+    // What is asked for in every login is checked as if the SPA had asked for it.
+    other.server.idToken = { claims: { auth_time: Math.floor(other.clock.now() / 1000) - 3600 } }
+    expect((await other.logIn(browser)).answer.status).not.toBe(200)
+    await other.close()
+  })
+
   it('[B-TK-01] has the configured redirect URI, byte for byte, in both requests', async () => {
     const exact = 'http://LOCALHOST:3000/callback?tenant=a%2fb'
     const other = await startScripted({ authorizationServer: { redirectUri: exact } })

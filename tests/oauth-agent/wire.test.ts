@@ -265,6 +265,10 @@ describe('authorization parameters', () => {
     for (const options of [{ authorizationParameters: ['redirect_uri'] }, { refreshParameters: ['refresh_token'] }]) {
       await expect(startScripted({ options })).rejects.toThrow('cannot be left to the SPA')
     }
+    for (const name of ['scope', 'state', 'redirect_uri']) {
+      const authorizationServer = { authorizationParameters: { [name]: 'x' } }
+      await expect(startScripted({ authorizationServer })).rejects.toThrow('is set by the agent')
+    }
   })
 })
 

@@ -102,6 +102,22 @@ describe('a configuration is refused when', () => {
     ])
   })
 
+  it('[D-OPS-02] every authorization request would say what the agent says itself, or what nobody understands', () => {
+    const problemsWith = (parameters: Record<string, unknown>): string[] =>
+      problemsIn({ authorization_server: { authorization_parameters: parameters } }).map((problem) =>
+        problem.replace('authorization_server.authorization_parameters', ''),
+      )
+    expect(problemsWith({ audience: 'https://api.example', prompt: 'login', max_age: '3600' })).toEqual([])
+    expect(problemsWith({ 'no name': 'x' })).toEqual(['.(not shown): Invalid key in record'])
+    expect(problemsWith({ resource: 'x', scope: 'openid', state: 'x', acr_values: '"', max_age: '-1' })).toEqual([
+      '.resource: is set by authorization_server.resource',
+      '.scope: is set by authorization_server.scope',
+      '.state: is set by the agent alone',
+      '.acr_values: is malformed or too long',
+      '.max_age: is malformed or too long',
+    ])
+  })
+
   describe('[D-OPS-02] the private key', () => {
     type Kind =
       readonly ['ec', { namedCurve: string }] | readonly ['rsa', { modulusLength: number }] | readonly ['ed25519']

@@ -144,7 +144,9 @@ function typeText({ type, enum: options, const: only, minimum, maximum, items, a
     return isOpen ? `number from ${minimum}` : `number, ${minimum} to ${maximum}`
   }
   if (type === 'array') return items?.enum === undefined ? 'list' : `list of ${typeText(items)}`
-  if (type === 'object' && typeof additionalProperties === 'object') return 'names with lists of values'
+  if (type === 'object' && typeof additionalProperties === 'object') {
+    return additionalProperties.type === 'string' ? 'names with values' : 'names with lists of values'
+  }
   const text = words[type ?? '']
   if (text === undefined) throw new Error(`the documentation has no words for the type ${String(type)}`)
   return text

@@ -4,7 +4,11 @@ import { checkForwardAuth } from './forward-auth-consistency.ts'
 import type { ConfigProblem } from './load.ts'
 import { privateKeyProblem } from './private-key.ts'
 import type { ConfigReader } from './references.ts'
-import { reservedAuthorizationParameters, reservedRefreshParameters } from './reserved-parameters.ts'
+import {
+  isAuthorizationParameterValue,
+  reservedAuthorizationParameters,
+  reservedRefreshParameters,
+} from './reserved-parameters.ts'
 import type { Config } from './schema.ts'
 
 /** What a schema can't see: values that are fine alone and contradict each other, or that a browser would drop. */
@@ -13,6 +17,7 @@ export function findContradictions(config: Config, only: ConfigReader | undefine
     ...checkOrigins(config),
     ...checkAuthorizationServer(config, only),
     ...checkParameters(config),
+    ...checkFixedParameters(config),
     ...checkPaths(config),
     ...checkRoutes(config),
     ...checkTimes(config),
@@ -88,6 +93,17 @@ function checkParameters({ agent }: Config): ConfigProblem[] {
         : [],
     ),
   )
+}
+
+function checkFixedParameters({ authorization_server: server }: Config): ConfigProblem[] {
+  return Object.entries(server.authorization_parameters).flatMap(([name, value]) => {
+    const path = `authorization_server.authorization_parameters.${name}`
+    if (name === 'scope' || reservedAuthorizationParameters.has(name)) {
+      const byWhom = Object.hasOwn(server, name) ? `by authorization_server.${name}` : 'by the agent alone'
+      return [{ path, message: `is set ${byWhom}` }]
+    }
+    return isAuthorizationParameterValue(name, value) ? [] : [{ path, message: 'is malformed or too long' }]
+  })
 }
 
 function checkPaths({ cookies }: Config): ConfigProblem[] {

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { httpUrl, seconds } from './values.ts'
+import { httpUrl, parameterName, seconds } from './values.ts'
 
 const clientAuthentication = z
   .discriminatedUnion('method', [
@@ -40,6 +40,12 @@ export const authorizationServer = z.strictObject({
     .default('openid profile')
     .describe('Scopes to ask for, separated by spaces. Many servers give refresh tokens for offline_access only.'),
   resource: z.array(z.url()).default([]).describe('Resource indicators (RFC 8707).'),
+  authorization_parameters: z
+    .record(parameterName, z.string().min(1))
+    .default({})
+    .describe(
+      'Parameters of every authorization request, such as audience. The SPA cannot replace them, unless agent.authorization_parameters names them.',
+    ),
   id_token_algorithms: z
     .array(
       z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']),
