@@ -26,7 +26,8 @@ import { recordedFetch, refusalOf, toResponse, type Transcript } from './recorde
 import { isOfSession, refreshFailure, type RefreshAnswer, type RefreshedSession } from './refresh-answer.ts'
 import { createRevocation, type TokenTypeHint } from './revocation.ts'
 import { withinRunningTime } from './running-time.ts'
-import { signedResponseProblem, type SignedResponseContext } from './signed-response.ts'
+import type { SignedMessageContext } from './signature.ts'
+import { signedResponseProblem } from './signed-response.ts'
 import { createSigningKeys, type JwkSet } from './signing-keys.ts'
 import { verifyTokens, type IssuedTokens, type LoginTokens, type Tokens } from './tokens.ts'
 
@@ -205,8 +206,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
     }
   }
 
-  /** What signed messages of the authorization server are judged by. */
-  function signatureContext(): Omit<SignedResponseContext, 'keysFor'> {
+  function signatureContext(): Omit<SignedMessageContext, 'keysFor'> {
     const { issuer: expected, clientId, idTokenAlgorithms: algorithms, clockSkewSeconds } = options
     return { issuer: expected, clientId, algorithms, now: epochSeconds(clock), clockSkewSeconds }
   }

@@ -47,14 +47,10 @@ export function idTokenProblem({
 }: IdTokenChecks): string | undefined {
   const header = protectedHeader(idToken)
   if (header === undefined) return 'header is not JSON'
-  // RFC 8725 section 3.11: at+jwt, logout+jwt and their like are other kinds of token.
-  if (header['typ'] !== undefined && (typeof header['typ'] !== 'string' || header['typ'].includes('+'))) {
-    return 'typ names another kind of token'
-  }
+  if (namesAnotherKind(header['typ'])) return 'typ names another kind of token'
   const { sub, aud, azp, exp, iat, at_hash: atHash, auth_time: authTime } = claims
   if (typeof sub !== 'string' || !/^[\x20-\x7E]{1,255}$/.test(sub)) return 'sub is not 1 to 255 ASCII characters'
-  const audiences: readonly unknown[] = Array.isArray(aud) ? aud : [aud]
-  if (audiences.length === 0 || audiences.some((one) => one !== clientId)) return 'aud holds somebody else'
+  if (!isForUsAlone(aud, clientId)) return 'aud holds somebody else'
   if (azp !== undefined && azp !== clientId) return 'azp is somebody else'
   if (!isInstant(exp)) return 'exp is not an instant'
   if (!isInstant(iat)) return 'iat is not an instant'
@@ -115,6 +111,17 @@ function jsonObject(encoded: string | undefined): Readonly<Record<string, unknow
   } catch {
     return undefined
   }
+}
+
+/** Whether `typ` is that of another kind of token: at+jwt, logout+jwt and their like (RFC 8725 section 3.11). */
+export function namesAnotherKind(typ: unknown): boolean {
+  return typ !== undefined && (typeof typ !== 'string' || typ.includes('+'))
+}
+
+/** Whether `aud` is this client and nobody besides (OpenID Connect Core section 3.1.3.7). */
+export function isForUsAlone(aud: unknown, clientId: string): boolean {
+  const audiences: readonly unknown[] = Array.isArray(aud) ? aud : [aud]
+  return audiences.length > 0 && audiences.every((one) => one === clientId)
 }
 
 /** Seconds since 1970 that can be reckoned with. */

@@ -1,5 +1,5 @@
 import { isInstant, protectedHeader } from './id-token.ts'
-import { isSignedBy } from './signature.ts'
+import { isSignedBy, type SignedMessageContext } from './signature.ts'
 import type { JwkSet } from './signing-keys.ts'
 
 /** Whose sessions the authorization server ended (OpenID Connect Back-Channel Logout 1.0 section 2.4). At least one is there. */
@@ -8,18 +8,6 @@ export interface LogoutToken {
   /** Session of the authorization server. */
   readonly sid?: string | undefined
   readonly sub?: string | undefined
-}
-
-export interface LogoutTokenContext {
-  readonly issuer: string
-  readonly clientId: string
-  /** Signature algorithms that ID tokens may have; a logout token has the same one. */
-  readonly algorithms: readonly string[]
-  /** Seconds since 1970. */
-  readonly now: number
-  readonly clockSkewSeconds: number
-  /** The authorization server's keys. @throws when they cannot be had. */
-  readonly keysFor: (kid: string | undefined) => Promise<JwkSet>
 }
 
 export type VerifiedLogoutToken =
@@ -35,7 +23,7 @@ const logoutEvent = 'http://schemas.openid.net/event/backchannel-logout'
  * Verifies a logout token (section 2.6). Cheap checks come first, so that what is no logout token of this server makes
  * nobody ask for keys.
  */
-export async function verifyLogoutToken(text: string, context: LogoutTokenContext): Promise<VerifiedLogoutToken> {
+export async function verifyLogoutToken(text: string, context: SignedMessageContext): Promise<VerifiedLogoutToken> {
   const header = protectedHeader(text)
   const problem = headerProblem(header, context)
   if (problem !== undefined) return refused(problem)
@@ -60,7 +48,7 @@ function refused(problem: string): VerifiedLogoutToken {
 
 type Members = Readonly<Record<string, unknown>>
 
-function headerProblem(header: Members | undefined, { algorithms }: LogoutTokenContext): string | undefined {
+function headerProblem(header: Members | undefined, { algorithms }: SignedMessageContext): string | undefined {
   if (header === undefined) return 'it is no JWT'
   const { alg, typ } = header
   if (typeof alg !== 'string' || !algorithms.includes(alg)) return 'alg is not one of the configured ones'
@@ -73,7 +61,7 @@ function headerProblem(header: Members | undefined, { algorithms }: LogoutTokenC
 
 function claimProblem(
   claims: Members,
-  { issuer, clientId, now, clockSkewSeconds }: LogoutTokenContext,
+  { issuer, clientId, now, clockSkewSeconds }: SignedMessageContext,
 ): string | undefined {
   const { iss, aud, iat, exp, nbf, jti, events, sid, sub } = claims
   if (iss !== issuer) return 'iss is somebody else'
