@@ -1,5 +1,6 @@
 import { deliver } from './deliver.ts'
 import type { Session, SessionDeadline } from './session.ts'
+import { openTabChannel } from './tab-channel.ts'
 
 /**
  * Why the session changed. `loaded`: the first answer of this page. `login`: someone logged in, possibly as another
@@ -42,26 +43,21 @@ interface Message {
 }
 
 export function createSessionStore(channelName: string): SessionStore {
-  const channel = new BroadcastChannel(channelName)
   const listeners = new Set<SessionListener>()
   let current: Session | undefined
   let renewedAt = -Infinity
   let epoch = 0
-  let closed = false
 
   const take = (session: Session, reason: SessionChangeReason, { renewed = false, otherTab = false } = {}): void => {
     if (renewed) renewedAt = session.receivedAt
     current = session
     if (reason === 'login' || reason === 'logout' || reason === 'ended') epoch += 1
     const message: Message = { session, reason, renewed, sentAt: Date.now() }
-    // Calls may be under way when the client is closed: their answers are for this page alone.
-    // oxlint-disable-next-line require-post-message-target-origin -- a BroadcastChannel reaches its own origin only
-    if (!otherTab && reason !== 'loaded' && !closed) channel.postMessage(message)
+    if (!otherTab && reason !== 'loaded') channel.post(message)
     for (const listener of listeners) deliver(listener, { session, reason, otherTab })
   }
 
-  channel.addEventListener('message', (event: MessageEvent<Message>) => {
-    const { session, reason, renewed, sentAt } = event.data
+  const channel = openTabChannel<Message>(channelName, ({ session, reason, renewed, sentAt }) => {
     // Late news of a refresh must not bring back a session that has ended since.
     if (reason === 'updated' && current?.isLoggedIn !== true) return
     const receivedAt = performance.now() - Math.max(0, Date.now() - sentAt)
@@ -96,7 +92,6 @@ export function createSessionStore(channelName: string): SessionStore {
       return () => listeners.delete(listener)
     },
     close() {
-      closed = true
       listeners.clear()
       channel.close()
     },
