@@ -20,9 +20,10 @@ describe('streams', () => {
     await proxy.close()
   })
 
-  async function send(bytes: string): Promise<RawClient> {
+  async function send(bytes: string, { reads = true } = {}): Promise<RawClient> {
     const client = await openClient(proxy.port)
     clients.push(client)
+    if (!reads) client.socket.pause()
     client.send(bytes)
     return client
   }
@@ -188,10 +189,7 @@ describe('streams', () => {
         },
       },
     })
-    const client = await openClient(proxy.port)
-    clients.push(client)
-    client.socket.pause()
-    client.send(proxy.bytes('GET /api/x'))
+    await send(proxy.bytes('GET /api/x'), { reads: false })
     let before = 0
     let stillFor = 0
     await until('a standstill', () => {
@@ -216,10 +214,7 @@ describe('streams', () => {
         },
       },
     })
-    const client = await openClient(proxy.port)
-    clients.push(client)
-    client.socket.pause()
-    client.send(proxy.bytes('GET /api/x'))
+    await send(proxy.bytes('GET /api/x'), { reads: false })
     await until('the request', () => proxy.upstream.requests.length === 1)
     await expectApiLetGo()
   })
@@ -244,10 +239,7 @@ describe('streams', () => {
         },
       },
     })
-    const client = await openClient(proxy.port)
-    clients.push(client)
-    client.socket.pause()
-    client.send(proxy.bytes('GET /api/x'))
+    await send(proxy.bytes('GET /api/x'), { reads: false })
     await until('the end of the answer', () => whole)
     await expectApiLetGo()
     await until('the end of the connection', () => browsers[0]?.destroyed === true)
