@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import { TokenHandlerError, type AccessCookieClaims, type ErrorCode, type SessionIdentity } from '@token-handler/shared'
 import type { Dispatcher } from 'undici'
 import { endAfterDrain } from './answers.ts'
-import { onClientGone } from './client-gone.ts'
+import { isClientGone, onClientGone } from './client-gone.ts'
 import { EventBoundary, isEventStream, lastEvent } from './event-stream.ts'
 import type { Placed } from './open-exchanges.ts'
 import type { UpstreamResponse } from './response-headers.ts'
@@ -27,6 +27,18 @@ export interface AdmittedRequest {
   readonly claims: AccessCookieClaims | undefined
 }
 
+/** What came of an answer within one turn of the event loop. */
+interface HeldAnswer {
+  readonly status: number
+  readonly received: IncomingHttpHeaders
+  readonly controller: Dispatcher.DispatchController
+  chunk: Buffer | undefined
+  hasEnded: boolean
+}
+
+/** Of a body, from where on a copy as a string costs more than it spares. */
+const maxHeldBytes = 4096
+
 /** What an exchange needs of its proxy. */
 export interface ExchangeDeps {
   readonly responseHeaders: (received: IncomingHttpHeaders, response: UpstreamResponse) => string[]
@@ -35,6 +47,8 @@ export interface ExchangeDeps {
   /** Called once when an answer broke off in the middle. */
   readonly brokeOff: (request: AdmittedRequest, cause: Error) => void
   readonly streams: OpenStreams
+  /** Has {@link Exchange.passHeld} called at the end of the event loop's turn. */
+  readonly answerBatch: (exchange: Exchange) => void
   /** Called once at the end, however it came. */
   readonly ended: (exchange: Exchange) => void
 }
@@ -51,8 +65,7 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
   #body: RequestBody | undefined
   #isWaiting = false
   #answerBegan = false
-  /** Bytes of an answer that can come in one piece. Written and ended in one go it costs 1.5 µs less. */
-  #length = Infinity
+  #held: HeldAnswer | undefined
   #isOver = false
   #isRepeated = false
   #stallTimer: NodeJS.Timeout | undefined
@@ -124,8 +137,67 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
       return
     }
     this.#stopWaiting()
-    const { req, res, route, sentTarget, accessToken } = this.#request
     if (isEventStream(received) && !this.#becomeStream(controller, received)) return
+    const { req, res } = this.#request
+    if (this.#boundary !== undefined || (this.#body !== undefined && !req.complete)) {
+      this.#begin(status, received)
+      process.nextTick(flushHeaders, res)
+      return
+    }
+    this.#held = { status, received, controller, chunk: undefined, hasEnded: false }
+    this.#deps.answerBatch(this)
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    const held = this.#held
+    if (held !== undefined) {
+      if (held.chunk === undefined && chunk.length <= maxHeldBytes) {
+        held.chunk = chunk
+        return
+      }
+      this.passHeld()
+      if (this.#isOver) return
+    }
+    this.#pass(controller, chunk)
+  }
+
+  onResponseEnd(): void {
+    if (this.#held === undefined) this.#end()
+    else this.#held.hasEnded = true
+  }
+
+  /**
+   * Passes on what came of an answer within one turn. Answers of one turn are passed on in a row, as requests are, and a
+   * small one that is all there in one write, as a string: together about a seventh of the CPU time of a request (docs/decisions/0012).
+   */
+  passHeld(): void {
+    const held = this.#held
+    const { req, res } = this.#request
+    // The client or the API went away, or the session ended, within the turn.
+    if (held === undefined || this.#isOver || isClientGone(req, res)) return
+    this.#held = undefined
+    try {
+      this.#passOn(held)
+    } catch (error) {
+      // What Node refuses to send. From a callback of its own undici would catch it, and tell it as an error of the API.
+      const cause = error as Error
+      this.#letGo(cause)
+      this.#giveUp(codeOfUpstreamError(cause, this.#answerBegan), cause)
+    }
+  }
+
+  #passOn({ status, received, controller, chunk, hasEnded }: HeldAnswer): void {
+    const { res } = this.#request
+    this.#begin(status, received)
+    if (hasEnded) {
+      if (chunk !== undefined) res.end(chunk.toString('latin1'), 'latin1')
+      this.#end()
+    } else if (chunk === undefined) res.flushHeaders()
+    else this.#pass(controller, chunk)
+  }
+
+  #begin(status: number, received: IncomingHttpHeaders): void {
+    const { req, res, route, sentTarget, accessToken } = this.#request
     route.outcomes.answer(status)
     const headers = this.#deps.responseHeaders(received, {
       route,
@@ -137,18 +209,12 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
     // The rest of the body would be taken for the next request (RFC 9112 section 9.3).
     if (this.#body !== undefined && !req.complete) headers.push('connection', 'close')
     res.writeHead(status, headers)
-    if (this.#body === undefined) this.#length = Number(received['content-length'] ?? Infinity)
-    process.nextTick(flushHeaders, res)
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  #pass(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     const { res, route } = this.#request
     this.#boundary?.pass(chunk)
-    if (chunk.length === this.#length && chunk.length < res.writableHighWaterMark) {
-      res.end(chunk)
-      return
-    }
-    if (res.write(chunk)) return
+    if (res.write(chunk) || this.#stallTimer !== undefined) return
     controller.pause()
     this.#stallTimer = setTimeout(() => {
       this.#letGo(clientIsGone())
@@ -156,11 +222,12 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
     }, route.idleTimeoutSeconds * 1000)
     res.once('drain', () => {
       clearTimeout(this.#stallTimer)
+      this.#stallTimer = undefined
       controller.resume()
     })
   }
 
-  onResponseEnd(): void {
+  #end(): void {
     this.#finish()
     const { req, res, route } = this.#request
     if (this.#body === undefined || req.complete) res.end()
@@ -178,14 +245,18 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
       return
     }
     this.#finish()
+    this.#giveUp(codeOfUpstreamError(error, this.#answerBegan), error)
+  }
+
+  #giveUp(code: ErrorCode, cause: Error): void {
     const { res } = this.#request
     if (!res.headersSent) {
-      this.#deps.failed(this.#request, codeOfUpstreamError(error, this.#answerBegan), error)
+      this.#deps.failed(this.#request, code, cause)
       return
     }
     // Without an end the client must not take for whole what it has. Where only the end of the connection would mark it
     // (HTTP/1.0), that takes a reset.
-    this.#deps.brokeOff(this.#request, error)
+    this.#deps.brokeOff(this.#request, cause)
     if (res.req.httpVersionMinor === 0) res.socket?.resetAndDestroy()
     else res.destroy()
   }

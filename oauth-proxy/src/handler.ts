@@ -26,7 +26,7 @@ import {
 import { openAccessToken } from './access-token.ts'
 import { admit, type Admission, type AdmissionDeps } from './admission.ts'
 import { createCors, sendPreflight } from './answers.ts'
-import { createBatch } from './batch.ts'
+import { createBatch, createCallBatch } from './batch.ts'
 import { maxTargetLength, parseRequestTarget, targetOf } from './canonical-path.ts'
 import { isClientGone } from './client-gone.ts'
 import { createForwardAuth } from './forward-auth.ts'
@@ -122,6 +122,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     : (exchange: Exchange | Tunnel) => exchanges.delete(exchange)
   const exchangeDeps: ExchangeDeps = {
     streams,
+    answerBatch: createBatch((exchange) => exchange.passHeld()),
     responseHeaders: createResponseHeaders({
       cors,
       addresses: { routes, publicOrigin, upstreamOrigins: new Set(compiled.map((route) => route.upstreamPool.origin)) },
@@ -191,7 +192,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
       heldTokens,
       admission: admissionDeps,
     })
-  const batch = createBatch()
+  const requestBatch = createCallBatch()
   let closing: Promise<void> | undefined
 
   function serve(req: IncomingMessage, res: ServerResponse, next: (() => void) | undefined): void {
@@ -282,7 +283,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
 
   return {
     handle(req, res, next) {
-      batch(() => {
+      requestBatch(() => {
         try {
           serve(req, res, next)
         } catch (error) {

@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from '@jest/globals'
-import { createBatch } from '../../oauth-proxy/src/batch.ts'
+import { createBatch, createCallBatch } from '../../oauth-proxy/src/batch.ts'
 import { openClient } from '../support/raw-client.ts'
 import { startProxy } from './proxy-under-test.ts'
 
@@ -16,12 +16,12 @@ afterEach(async () => {
 describe('a batch', () => {
   it('does what came in one turn in its order, and what comes meanwhile in the next', async () => {
     const done: string[] = []
-    const batch = createBatch()
-    batch(() => {
-      done.push('first')
-      batch(() => done.push('later'))
+    const batch = createBatch((name: string) => {
+      done.push(name)
+      if (name === 'first') batch('later')
     })
-    batch(() => done.push('second'))
+    batch('first')
+    batch('second')
     expect(done).toEqual([])
     await turn()
     expect(done).toEqual(['first', 'second'])
@@ -29,10 +29,10 @@ describe('a batch', () => {
     expect(done).toEqual(['first', 'second', 'later'])
   })
 
-  it('gives every piece the asynchronous context that it came in', async () => {
+  it('of calls gives each one the asynchronous context that it came in', async () => {
     const contexts = new AsyncLocalStorage<number>()
     const seen: (number | undefined)[] = []
-    const batch = createBatch()
+    const batch = createCallBatch()
     for (const id of [1, 2, 3]) contexts.run(id, () => batch(() => seen.push(contexts.getStore())))
     batch(() => seen.push(contexts.getStore()))
     await turn()
