@@ -36,8 +36,8 @@ interface HeldAnswer {
   hasEnded: boolean
 }
 
-/** Of a body, from where on a copy as a string costs more than it spares. */
-const maxHeldBytes = 4096
+/** Of a body that is copied into a string: from 8 KB on that costs as much as it spares. */
+const maxStringBytes = 4096
 
 /** What an exchange needs of its proxy. */
 export interface ExchangeDeps {
@@ -151,7 +151,7 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     const held = this.#held
     if (held !== undefined) {
-      if (held.chunk === undefined && chunk.length <= maxHeldBytes) {
+      if (held.chunk === undefined && chunk.length < this.#request.res.writableHighWaterMark) {
         held.chunk = chunk
         return
       }
@@ -167,8 +167,8 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
   }
 
   /**
-   * Passes on what came of an answer within one turn. Answers of one turn are passed on in a row, as requests are, and a
-   * small one that is all there in one write, as a string: together about a seventh of the CPU time of a request (docs/decisions/0012).
+   * Passes on what came of an answer within one turn. Answers of one turn are passed on in a row, as requests are, and small
+   * ones in one write: together about a seventh of the CPU time of a request (docs/decisions/0012).
    */
   passHeld(): void {
     const held = this.#held
@@ -190,7 +190,7 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
     const { res } = this.#request
     this.#begin(status, received)
     if (hasEnded) {
-      if (chunk !== undefined) res.end(chunk.toString('latin1'), 'latin1')
+      if (chunk !== undefined) endWith(res, chunk)
       this.#end()
     } else if (chunk === undefined) res.flushHeaders()
     else this.#pass(controller, chunk)
@@ -335,6 +335,12 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
     this.#streamPlace?.leave()
     this.#deps.ended(this)
   }
+}
+
+/** A string goes out in one write with the head before it; a buffer needs a list of pieces. */
+function endWith(res: ServerResponse, body: Buffer): void {
+  if (body.length <= maxStringBytes) res.end(body.toString('latin1'), 'latin1')
+  else res.end(body)
 }
 
 function clientIsGone(): Error {
