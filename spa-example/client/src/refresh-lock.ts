@@ -1,3 +1,5 @@
+import { openTabChannel } from './tab-channel.ts'
+
 /** Runs `work` while no other tab of this browser runs work under the same lock. */
 export type RefreshLock = <T>(work: () => Promise<T>) => Promise<T>
 
@@ -23,12 +25,16 @@ type LockMessage = readonly [Word, number]
  */
 function channelLock(name: string): RefreshLock {
   return async (work) => {
-    const channel = new BroadcastChannel(`${name}/lock`)
     const ticket = Math.random()
     let hear: ((word: Word) => void) | undefined
     let holding = false
-    // oxlint-disable-next-line require-post-message-target-origin -- a BroadcastChannel reaches its own origin only
-    const say = (word: Word): void => channel.postMessage([word, ticket] satisfies LockMessage)
+    const channel = openTabChannel<LockMessage>(`${name}/lock`, ([word, other]) => {
+      const isWeaker = other > ticket
+      if (holding && word === 'claim') say('held')
+      else if (word === 'claim' && isWeaker) say('busy')
+      else if (!isWeaker || word === 'held' || word === 'free') hear?.(word)
+    })
+    const say = (word: Word): void => channel.post([word, ticket])
     /** The next word that concerns this tab, or undefined when it is silent so long. */
     const news = (ms: number): Promise<Word | undefined> =>
       new Promise((resolve) => {
@@ -38,12 +44,6 @@ function channelLock(name: string): RefreshLock {
           resolve(word)
         }
       })
-    channel.addEventListener('message', ({ data: [word, other] }: MessageEvent<LockMessage>) => {
-      const isWeaker = other > ticket
-      if (holding && word === 'claim') say('held')
-      else if (word === 'claim' && isWeaker) say('busy')
-      else if (!isWeaker || word === 'held' || word === 'free') hear?.(word)
-    })
     let beat: ReturnType<typeof setInterval> | undefined
     try {
       for (let silences = 0; silences < 2;) {
