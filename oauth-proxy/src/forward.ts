@@ -31,7 +31,6 @@ export interface AdmittedRequest {
 interface HeldAnswer {
   readonly status: number
   readonly received: IncomingHttpHeaders
-  readonly controller: Dispatcher.DispatchController
   chunk: Buffer | undefined
   hasEnded: boolean
 }
@@ -144,11 +143,11 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
       process.nextTick(flushHeaders, res)
       return
     }
-    this.#held = { status, received, controller, chunk: undefined, hasEnded: false }
+    this.#held = { status, received, chunk: undefined, hasEnded: false }
     this.#deps.answerBatch(this)
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     const held = this.#held
     if (held !== undefined) {
       if (held.chunk === undefined && chunk.length < this.#request.res.writableHighWaterMark) {
@@ -158,7 +157,7 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
       this.passHeld()
       if (this.#isOver) return
     }
-    this.#pass(controller, chunk)
+    this.#pass(chunk)
   }
 
   onResponseEnd(): void {
@@ -186,14 +185,11 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
     }
   }
 
-  #passOn({ status, received, controller, chunk, hasEnded }: HeldAnswer): void {
-    const { res } = this.#request
+  #passOn({ status, received, chunk, hasEnded }: HeldAnswer): void {
     this.#begin(status, received)
-    if (hasEnded) {
-      if (chunk !== undefined) endWith(res, chunk)
-      this.#end()
-    } else if (chunk === undefined) res.flushHeaders()
-    else this.#pass(controller, chunk)
+    if (hasEnded) this.#end(chunk)
+    else if (chunk === undefined) this.#request.res.flushHeaders()
+    else this.#pass(chunk)
   }
 
   #begin(status: number, received: IncomingHttpHeaders): void {
@@ -211,11 +207,11 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
     res.writeHead(status, headers)
   }
 
-  #pass(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  #pass(chunk: Buffer): void {
     const { res, route } = this.#request
     this.#boundary?.pass(chunk)
     if (res.write(chunk) || this.#stallTimer !== undefined) return
-    controller.pause()
+    this.#controller?.pause()
     this.#stallTimer = setTimeout(() => {
       this.#letGo(clientIsGone())
       res.destroy()
@@ -223,14 +219,16 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
     res.once('drain', () => {
       clearTimeout(this.#stallTimer)
       this.#stallTimer = undefined
-      controller.resume()
+      this.#controller?.resume()
     })
   }
 
-  #end(): void {
+  /** @param whole The body of an answer that is all there. */
+  #end(whole?: Buffer): void {
     this.#finish()
     const { req, res, route } = this.#request
-    if (this.#body === undefined || req.complete) res.end()
+    if (whole !== undefined) endWith(res, whole)
+    else if (this.#body === undefined || req.complete) res.end()
     else endAfterDrain(req, res)
     // Nothing else looks whether the client takes what is left.
     if (res.socket !== null && res.socket.writableLength > 0) res.socket.setTimeout(route.idleTimeoutSeconds * 1000)

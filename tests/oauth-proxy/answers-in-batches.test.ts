@@ -9,10 +9,9 @@ import { startProxy, type ProxySetup, type ProxyUnderTest } from './proxy-under-
 /** Every byte there is, again and again. */
 const bodyOf = (length: number): Buffer => Buffer.from(Array.from({ length }, (_, index) => index % 256))
 const chunked = (body: Buffer): Buffer =>
-  Buffer.concat([Buffer.from(body.length === 0 ? '' : `${body.length.toString(16)}\r\n`), body, ending(body)])
-const channel = 'undici:request:trailers'
-
-const ending = ({ length }: Buffer): Buffer => Buffer.from(`${length === 0 ? '' : '\r\n'}0\r\n\r\n`)
+  body.length === 0
+    ? Buffer.from('0\r\n\r\n')
+    : Buffer.concat([Buffer.from(`${body.length.toString(16)}\r\n`), body, Buffer.from('\r\n0\r\n\r\n')])
 
 const framings: readonly [name: string, (body: Buffer) => readonly [header: string, framed: Buffer]][] = [
   ['of a known length', (body) => [`Content-Length: ${body.length}`, body]],
@@ -38,17 +37,18 @@ describe('answers that are passed on in a batch', () => {
     return client
   }
 
-  /** Does something once an answer came in whole, before the end of the event loop's turn. */
-  function onWholeAnswer(step: () => void): void {
-    const onTrailers = (): void => {
-      unsubscribe(channel, onTrailers)
+  /** Does something once the head of an answer, or all of it, came in, before the end of the event loop's turn. */
+  function on(part: 'headers' | 'trailers', step: () => void): void {
+    const channel = `undici:request:${part}`
+    const stepOnce = (): void => {
+      unsubscribe(channel, stepOnce)
       step()
     }
-    subscribe(channel, onTrailers)
-    undo.push(() => unsubscribe(channel, onTrailers))
+    subscribe(channel, stepOnce)
+    undo.push(() => unsubscribe(channel, stepOnce))
   }
 
-  it.each(framings)('come to the byte %s, whatever their size and however they arrive', async (_, frame) => {
+  it.each(framings)('come to the byte, whatever their size and however they arrive: %s', async (_, frame) => {
     const answers = [0, 1, 256, 4096, 4097, 20_000].flatMap((length) =>
       [Infinity, 1, 3000].map((piece) => ({ body: bodyOf(length), piece })),
     )
@@ -114,7 +114,7 @@ describe('answers that are passed on in a batch', () => {
 
   it('are not passed on when their session ends within the turn', async () => {
     await start()
-    onWholeAnswer(() => {
+    on('trailers', () => {
       proxy.clock.advanceSeconds(1)
       const now = proxy.clock.now()
       proxy.rules.add({ key: `sid:${proxy.session.sid}`, before: now, reason: 'logout', expiresAt: now + 1000 })
@@ -128,7 +128,7 @@ describe('answers that are passed on in a batch', () => {
   it('are dropped when their client goes within the turn', async () => {
     const registry = new Registry()
     await start({ registry })
-    onWholeAnswer(() => proxy.server.closeAllConnections())
+    on('trailers', () => proxy.server.closeAllConnections())
     const client = await send(proxy.bytes('GET /api/x'))
     await client.closed()
     expect(client.received).toBe('')
@@ -139,7 +139,7 @@ describe('answers that are passed on in a batch', () => {
 
   it('are still sent when the proxy is closed within the turn', async () => {
     await start()
-    onWholeAnswer(() => void proxy.proxy.close().then(() => proxy.server.closeAllConnections()))
+    on('trailers', () => void proxy.proxy.close().then(() => proxy.server.closeAllConnections()))
     expect((await proxy.call('GET /api/x')).body).toBe('{"ok":true}')
   })
 
