@@ -155,7 +155,8 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
         return
       }
       this.passHeld()
-      if (this.#isOver) return
+      // It was given up, or its client is gone, of which the end of the connection tells.
+      if (this.#isOver || this.#held !== undefined) return
     }
     this.#pass(chunk)
   }

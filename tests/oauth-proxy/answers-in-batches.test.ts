@@ -125,10 +125,14 @@ describe('answers that are passed on in a batch', () => {
     expect(proxy.log.map(({ fields }) => fields['event'])).toEqual(['request_refused'])
   })
 
-  it('are dropped when their client goes within the turn', async () => {
+  it.each([
+    ['small', 'trailers', 11],
+    // More than one piece, so that it is passed on before the end of the turn.
+    ['large', 'headers', 1_000_000],
+  ] as const)('are dropped when their client goes within the turn: %s', async (_, part, length) => {
     const registry = new Registry()
-    await start({ registry })
-    on('trailers', () => proxy.server.closeAllConnections())
+    await start({ registry, script: { onRequest: () => answerText('x'.repeat(length)) } })
+    on(part, () => proxy.server.closeAllConnections())
     const client = await send(proxy.bytes('GET /api/x'))
     await client.closed()
     expect(client.received).toBe('')
