@@ -95,7 +95,11 @@ export class Tunnel implements Placed {
     const connectMs = this.#request.route.connectTimeoutSeconds * 1000
     outgoing.once('socket', (socket) => {
       if (!socket.connecting) return
-      const timer = setTimeout(() => outgoing.destroy(new ConnectTimeoutError()), connectMs)
+      const giveUp = (): void => {
+        if (socket.connecting) outgoing.destroy(new ConnectTimeoutError())
+      }
+      // After a process stood still, timers come before news from the network: those are heard first.
+      const timer = setTimeout(() => setImmediate(giveUp), connectMs)
       for (const event of ['connect', 'close']) socket.once(event, () => clearTimeout(timer))
     })
     outgoing.once('upgrade', (answer: IncomingMessage, apiSocket: Socket) => this.#upgraded(answer, apiSocket))

@@ -1,5 +1,7 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import dns from 'node:dns'
 import { once } from 'node:events'
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { RouteOptions } from '@token-handler/oauth-proxy'
 import { WebSocket } from 'ws'
 import { openClient, type RawClient } from '../support/raw-client.ts'
@@ -57,7 +59,7 @@ function endSession(): void {
 /** What reached an API that is a bare socket and answers with the given bytes. */
 async function handshakeWith(answer: string | undefined, headers: readonly string[] = []): Promise<RawClient> {
   proxy = await startProxy({
-    routes: [{ webSocket: true, responseTimeoutSeconds: 1 }],
+    routes: [{ webSocket: true, ...(answer === undefined ? { responseTimeoutSeconds: 0.3 } : {}) }],
     script: { onRequest: () => answer },
   })
   const client = await openClient(proxy.port)
@@ -407,6 +409,42 @@ describe('an API that wants no WebSocket', () => {
     const other = await openClient(proxy.port)
     other.send(proxy.bytes('GET /api/feed', handshake))
     expect((await other.answer()).json().code).toBe('upstream_unavailable')
+  })
+
+  it('[D-LIM-04] that cannot be connected to gets it a 504', async () => {
+    await start({}, { upstream: 'http://api.internal:8080', connectTimeoutSeconds: 0.2 })
+    const client = await openClient(proxy.port)
+    const lookup = jest.spyOn(dns, 'lookup').mockImplementation(() => undefined)
+    try {
+      client.send(proxy.bytes('GET /api/feed', handshake))
+      const answer = await client.answer()
+      expect([answer.status, answer.json().code]).toEqual([504, 'upstream_timeout'])
+      await client.closed()
+    } finally {
+      lookup.mockRestore()
+    }
+  })
+
+  it('that was connected while this process stood still is not given up', async () => {
+    await start({}, { connectTimeoutSeconds: 0.05 })
+    const client = await openClient(proxy.port)
+    let stoodStill = 0
+    // Once the connection is asked for and the wait for it has begun, but before the loop looks at what came of it.
+    const standStill = (ticks = 10): void => {
+      if (ticks > 0) process.nextTick(standStill, ticks - 1)
+      else for (const until = Date.now() + 200; Date.now() < until; stoodStill++);
+    }
+    const connecting = (): void => standStill()
+    subscribe('net.client.socket', connecting)
+    try {
+      client.send(proxy.bytes('GET /api/feed', handshake))
+      await client.receives('\r\n\r\n')
+    } finally {
+      unsubscribe('net.client.socket', connecting)
+    }
+    expect(client.received.split('\r\n', 1)).toEqual(['HTTP/1.1 101 Switching Protocols'])
+    expect(stoodStill).toBeGreaterThan(0)
+    client.destroy()
   })
 
   it('that agrees to what was not offered gets the browser a 502', async () => {
