@@ -69,9 +69,9 @@ export function routeTo(upstream: string, overrides: Partial<RouteOptions> = {})
     embeddable: false,
     sandbox: true,
     forwardCookies: [],
-    connectTimeoutSeconds: 2,
-    responseTimeoutSeconds: 5,
-    idleTimeoutSeconds: 5,
+    connectTimeoutSeconds: 30,
+    responseTimeoutSeconds: 30,
+    idleTimeoutSeconds: 30,
     ...overrides,
   }
 }
