@@ -11,7 +11,7 @@ import { verifyContender } from './verify.ts'
 export interface Cell {
   readonly name: string
   readonly contender: ContenderName
-  /** Routes that the contender has. Cells with the same contender and routes share its process. */
+  /** Routes that the contender has. Cells with the same contender and routes share its process, and some contenders' all do. */
   readonly routes: number
   readonly traffic: Traffic
   readonly connections: number
@@ -101,11 +101,13 @@ function firstRound(start: number, { rounds, starts }: BenchOptions): number {
 async function startContenders(bench: Bench, cells: readonly Cell[]): Promise<Map<Cell, Contender>> {
   const started = new Map<string, Contender | undefined>()
   const contenders = new Map<Cell, Contender>()
+  const first = new Map<ContenderName, Contender>()
   for (const cell of cells) {
     const key = `${cell.contender} with ${cell.routes} routes`
-    if (!started.has(key)) started.set(key, await startVerified(bench, cell))
+    if (!started.has(key)) started.set(key, await startVerified(bench, cell, first.get(cell.contender)))
     const contender = started.get(key)
     if (contender === undefined) continue
+    if (!first.has(cell.contender)) first.set(cell.contender, contender)
     await bench.prepare(
       contender.cookies === undefined ? cell.traffic : { ...cell.traffic, cookies: contender.cookies },
     )
@@ -114,8 +116,12 @@ async function startContenders(bench: Bench, cells: readonly Cell[]): Promise<Ma
   return contenders
 }
 
-async function startVerified(bench: Bench, { contender: name, routes }: Cell): Promise<Contender | undefined> {
-  const contender = await bench.startContender(name, routes)
+async function startVerified(
+  bench: Bench,
+  { contender: name, routes }: Cell,
+  first: Contender | undefined,
+): Promise<Contender | undefined> {
+  const contender = await (first?.withRoutes?.(routes) ?? bench.startContender(name, routes))
   if (contender !== undefined) await verifyContender(bench, name, contender)
   return contender
 }

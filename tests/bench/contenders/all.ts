@@ -6,14 +6,15 @@ import { allWorkers, startWorkers } from './workers.ts'
 
 type Starter = (surroundings: Surroundings) => Promise<Contender | undefined>
 
-function onNode(name: ContenderName, module: string): Starter {
-  return (surroundings) => startNodeContender(name, module, surroundings)
+function onNode(name: ContenderName, module: string, { sharesProcess = false } = {}): Starter {
+  return (surroundings) => startNodeContender(name, module, surroundings, sharesProcess)
 }
 
 const starters: Readonly<Record<ContenderName, Starter>> = {
   bare: onNode('bare', './bare.ts'),
   bare_twin: onNode('bare_twin', './bare.ts'),
   oauth_proxy: onNode('oauth_proxy', './oauth-proxy.ts'),
+  two_tables: onNode('two_tables', './oauth-proxy.ts', { sharesProcess: true }),
   express_hpm: onNode('express_hpm', './express-hpm.ts'),
   nginx: startNginx,
   nginx_auth_request: startNginxAuthRequest,

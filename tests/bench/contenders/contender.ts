@@ -7,6 +7,7 @@ export type ContenderName =
   | 'bare'
   | 'bare_twin'
   | 'oauth_proxy'
+  | 'two_tables'
   | 'express_hpm'
   | 'nginx'
   | 'nginx_auth_request'
@@ -21,6 +22,8 @@ export interface Contender {
   /** Its processes, whose CPU time and memory count. */
   pids(): number[]
   stop(): Promise<void>
+  /** The same program with another route table, on a port of its own in the same process. It stops with this one. */
+  withRoutes?(routes: number): Promise<Contender>
   /** Of contenders on Node only. */
   collectGarbage?(): Promise<void>
   /** Cookie headers that it accepts, where they are not the product's. */
@@ -42,6 +45,7 @@ export async function startNodeContender(
   name: ContenderName,
   module: string,
   { routes, upstreamPort, keyFile, profileFolder }: Surroundings,
+  sharesProcess = false,
 ): Promise<Contender> {
   const nodeOptions =
     profileFolder === undefined
@@ -52,13 +56,17 @@ export async function startNodeContender(
     'contender',
     nodeOptions,
   )
-  const { port } = await child.ask({ upstreamPort, keyFile, routes })
-  return {
-    port,
-    pids: () => processTree(child.pid),
-    stop: () => child.stop(),
-    async collectGarbage() {
-      await child.ask('collect_garbage')
-    },
+  const listen = async (count: number): Promise<Omit<Contender, 'stop'>> => {
+    const { port } = await child.ask({ upstreamPort, keyFile, routes: count })
+    return {
+      port,
+      pids: () => processTree(child.pid),
+      async collectGarbage() {
+        await child.ask('collect_garbage')
+      },
+    }
   }
+  const contender = { ...(await listen(routes)), stop: () => child.stop() }
+  if (!sharesProcess) return contender
+  return { ...contender, withRoutes: async (count) => ({ ...(await listen(count)), stop: () => Promise.resolve() }) }
 }
