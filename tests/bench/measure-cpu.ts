@@ -101,13 +101,14 @@ function firstRound(start: number, { rounds, starts }: BenchOptions): number {
 async function startContenders(bench: Bench, cells: readonly Cell[]): Promise<Map<Cell, Contender>> {
   const started = new Map<string, Contender | undefined>()
   const contenders = new Map<Cell, Contender>()
-  const first = new Map<ContenderName, Contender>()
   for (const cell of cells) {
     const key = `${cell.contender} with ${cell.routes} routes`
-    if (!started.has(key)) started.set(key, await startVerified(bench, cell, first.get(cell.contender)))
+    if (!started.has(key)) {
+      const [, first] = [...contenders].find(([earlier]) => earlier.contender === cell.contender) ?? []
+      started.set(key, await startVerified(bench, cell, first))
+    }
     const contender = started.get(key)
     if (contender === undefined) continue
-    if (!first.has(cell.contender)) first.set(cell.contender, contender)
     await bench.prepare(
       contender.cookies === undefined ? cell.traffic : { ...cell.traffic, cookies: contender.cookies },
     )
@@ -116,6 +117,7 @@ async function startContenders(bench: Bench, cells: readonly Cell[]): Promise<Ma
   return contenders
 }
 
+/** @param first The same program with other routes, if it runs already. */
 async function startVerified(
   bench: Bench,
   { contender: name, routes }: Cell,
