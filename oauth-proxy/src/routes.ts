@@ -21,7 +21,8 @@ interface Node {
   readonly children: Map<string, Node>
   /** The children's names as a server sees them that ignores case, dots and spaces at the end, or what follows `#` and `?`. */
   readonly foldedNames: Set<string>
-  route?: Route
+  /** Of the route that has this very path. */
+  match?: RouteMatch
 }
 
 export type RouteMatch =
@@ -37,7 +38,6 @@ const ambiguous: RouteMatch = { found: 'ambiguous' }
 /** Finds the longest route whose path is the given one or a parent of it. Costs as much for a thousand routes as for ten. */
 export class RouteTable {
   readonly #root: Node = { children: new Map(), foldedNames: new Set() }
-  readonly #matches = new Map<Route, RouteMatch>()
 
   constructor(routes: readonly Route[]) {
     for (const route of routes) {
@@ -51,16 +51,15 @@ export class RouteTable {
         }
         node = child
       }
-      if (node.route !== undefined) throw new TypeError(`two routes have the path ${route.path}`)
-      node.route = route
-      this.#matches.set(route, { found: 'route', route })
+      if (node.match !== undefined) throw new TypeError(`two routes have the path ${route.path}`)
+      node.match = { found: 'route', route }
     }
   }
 
   /** @param path A canonical path. */
   match(path: string): RouteMatch {
     let node = this.#root
-    let longest = node.route
+    let longest = node.match
     let start = 1
     while (node.children.size > 0 && start < path.length) {
       const slash = path.indexOf('/', start)
@@ -71,11 +70,11 @@ export class RouteTable {
         break
       }
       node = child
-      longest = node.route ?? longest
+      longest = node.match ?? longest
       if (slash === -1) break
       start = slash + 1
     }
-    return longest === undefined ? nothing : (this.#matches.get(longest) ?? nothing)
+    return longest ?? nothing
   }
 
   /**
