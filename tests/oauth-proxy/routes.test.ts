@@ -49,6 +49,24 @@ describe('routes', () => {
     }
   })
 
+  it('keep what lies between them and a longer one', async () => {
+    const { call, upstream } = await start({
+      routes: [
+        { path: '/api', upstreamPath: '/all' },
+        { path: '/api/team/a/orders', upstreamPath: '/orders' },
+      ],
+    })
+    for (const [asked, sent] of [
+      ['/api/team', '/all/team'],
+      ['/api/team/a/x', '/all/team/a/x'],
+      ['/api/team/b/orders', '/all/team/b/orders'],
+      ['/api/team/a/orders/1', '/orders/1'],
+    ]) {
+      await call(`GET ${asked}`)
+      expect(upstream.requests.at(-1)?.target).toBe(sent)
+    }
+  })
+
   it('can be the root', async () => {
     const { call, upstream } = await start({ routes: [{ path: '/', upstreamPath: '/v1' }] })
     await call('GET /orders')
