@@ -169,7 +169,10 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
     app.get(keysPath, jwks(signer))
     app.all(keysPath, methodNotAllowed('GET, HEAD, OPTIONS'))
   }
-  if (options.logout.idTokenHint) app.get(continuePath, navigationOnly, logoutContinue(wired))
+  if (options.logout.idTokenHint) {
+    app.get(continuePath, navigationOnly, logoutContinue(wired))
+    app.all(continuePath, methodNotAllowed('GET, HEAD, OPTIONS'))
+  }
   app.use(recordable(audit, `${base}/logout`))
   app.use(guard(options))
   for (const { method, path, handlers } of routes) {

@@ -102,13 +102,22 @@ function isSpace(code: number): boolean {
   return code === 0x20 || code === 0x09
 }
 
-/** All cookie names of a header, trimmed of space and tab; at most 200 are looked at. */
+/** What names of ours are made of: the configured prefix, base64url, and the number of a chunk. */
+const plainName = /^[\w.-]{1,128}$/
+
+/**
+ * The cookie names of a header that may be ours, trimmed of space and tab; at most 200 cookies are looked at. A page of a
+ * sibling host can plant `__Secure-th-rt-a b`: no Set-Cookie line may name that, so nobody is to clear it.
+ */
 export function listCookieNames(cookieHeader: string | undefined): string[] {
   if (cookieHeader === undefined) return []
-  return cookieHeader.split(';', 200).flatMap((pair) => {
-    const end = pair.indexOf('=')
-    return end === -1 ? [] : [trim(pair.slice(0, end))]
-  })
+  return cookieHeader
+    .split(';', 200)
+    .flatMap((pair) => {
+      const end = pair.indexOf('=')
+      return end === -1 ? [] : [trim(pair.slice(0, end))]
+    })
+    .filter((name) => plainName.test(name))
 }
 
 /**

@@ -206,6 +206,23 @@ describe('planted cookies', () => {
     expect(answer.setCookies.every((line) => line.startsWith('__Secure-th-rt-foreign'))).toBe(true)
   })
 
+  it.each([
+    '__Secure-th-rt-a b',
+    '__Secure-th-rt-\u00c3\u00a9xxxxxx',
+    '__Secure-th-id-a"b',
+    '__Host-Http-th-login-a b',
+  ])('[D-TO-04] %j, which no Set-Cookie line can clear, stops no call', async (name) => {
+    browser.jar.store(scripted.agent.url, [`${name}=1; Path=/; Secure; HttpOnly; SameSite=Strict`])
+    expect(browser.jar.header(new URL('session', scripted.agent.url))).toContain(`${name}=1`)
+    expect((await browser.get('session')).json['is_logged_in']).toBe(true)
+    expect((await browser.post('refresh')).status).toBe(200)
+    // Once more, now in place of the session.
+    expect((await scripted.logIn(browser)).answer.status).toBe(200)
+    expect((await browser.post('logout')).status).toBe(200)
+    expect(browser.jar.names()).toEqual([name])
+    expect((await scripted.logIn(browser)).answer.status).toBe(200)
+  })
+
   it('[D-TO-08] in their hundreds cost next to nothing', async () => {
     const junk = Array.from({ length: 150 }, (_, index) => `${nameOf('rt')}.${index}=2.${'x'.repeat(60)}`)
     const startedAt = performance.now()

@@ -303,6 +303,17 @@ describe('logout with an ID token hint', () => {
     await hinting.close()
   })
 
+  it('is for GET alone, and says so', async () => {
+    const hinting = await startHinting()
+    const answer = await hinting.agent.browser().post('logout/continue')
+    expect([answer.status, answer.headers.get('allow'), answer.json['error_code']]).toEqual([
+      405,
+      'GET, HEAD, OPTIONS',
+      'method_not_allowed',
+    ])
+    await hinting.close()
+  })
+
   it('leads nowhere without its cookie, or a minute later, and does not exist where it is not configured', async () => {
     const hinting = await startHinting()
     const browser = await hinting.loggedIn()
@@ -310,6 +321,8 @@ describe('logout with an ID token hint', () => {
     const url = new URL('logout/continue', hinting.agent.url)
     const cookie = browser.jar.header(url)
     expect((await navigate(url, navigation)).statusCode).toBe(400)
+    // No Set-Cookie line can clear this name, which a sibling host may have planted.
+    expect((await navigate(url, { ...navigation, cookie: '__Secure-th-logout-a b=1' })).statusCode).toBe(400)
     hinting.clock.advanceSeconds(61)
     expect((await navigate(url, { ...navigation, cookie })).statusCode).toBe(400)
     const unconfigured = new URL('logout/continue', scripted.agent.url)

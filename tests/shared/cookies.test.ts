@@ -217,8 +217,15 @@ describe('the sid', () => {
 
 describe('the names of all cookies in a header', () => {
   it('are trimmed of space and tab and of nothing else', () => {
-    expect(listCookieNames('a=1;  b = 2;\tc\t=3; \u00A0d=4; e; =5; f=g=h')).toEqual(['a', 'b', 'c', '\u00A0d', '', 'f'])
+    expect(listCookieNames('a=1;  b = 2;\tc\t=3; \u00A0d=4; e; =5; f=g=h')).toEqual(['a', 'b', 'c', 'f'])
     expect(listCookieNames(undefined)).toEqual([])
+  })
+
+  it('are only those that one of ours could have, and that a Set-Cookie line can carry', () => {
+    const prefix = names.refreshToken('')
+    for (const odd of ['a b', 'a\tb', 'a"b', 'a,b', '\u00C3\u00A9', '\u00E9', 'a\0b', 'a\\b', 'x'.repeat(4000)]) {
+      expect(listCookieNames(`${prefix}${odd}=1; ${prefix}AbC-_123.0=2`)).toEqual([`${prefix}AbC-_123.0`])
+    }
   })
 
   it('are listed for the first 200 cookies only', () => {
