@@ -12,12 +12,7 @@ import {
 import type { AuthorizationResponse } from './authorization-response.ts'
 import type { Background } from './background.ts'
 import { createDiscovery } from './discovery.ts'
-import {
-  isAuthenticatedAsRequired,
-  isAuthenticatedAsWanted,
-  type IdTokenContext,
-  type WantedAuthentication,
-} from './id-token.ts'
+import { type IdTokenContext, type WantedAuthentication } from './id-token.ts'
 import { verifyLogoutToken, type VerifiedLogoutToken } from './logout-token.ts'
 import { createMeasuredFetch, type ServerCall } from './measured-fetch.ts'
 import { isLoopbackIssuer } from './metadata.ts'
@@ -54,8 +49,9 @@ export interface AuthorizationServer {
    */
   checkResponse(response: Pick<AuthorizationResponse, 'iss' | 'jwt'>): Promise<void>
   /**
-   * Redeems the code, once, and verifies the ID token. When anything after the redemption fails, the tokens are revoked.
-   * @throws TokenHandlerError `authorization_error`, `authentication_too_weak`, `authorization_server_error`
+   * Redeems the code, once, and verifies the ID token, or else revokes the tokens. Whether the user's authentication is as
+   * strong as it has to be, the caller judges.
+   * @throws TokenHandlerError `authorization_error`, `authorization_server_error`
    */
   exchangeCode(code: string, iss: string | undefined, pending: PendingAuthorization): Promise<LoginTokens>
   refresh(session: RefreshedSession): Promise<RefreshAnswer>
@@ -284,12 +280,6 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
         )
         const tokens = tokensOf(transcript, result)
         if (tokens.idToken === undefined) throw new Error('the ID token is missing')
-        const { claims } = tokens.idToken
-        const isStrong =
-          isAuthenticatedAsWanted(claims, pending, options.clockSkewSeconds) &&
-          (options.requiredAuthentication === undefined ||
-            isAuthenticatedAsRequired(claims, options.requiredAuthentication))
-        if (!isStrong) throw new TokenHandlerError('authentication_too_weak')
         return { ...tokens, idToken: tokens.idToken }
       } catch (cause) {
         if (transcript.tokens !== undefined) revoke(transcript.tokens)

@@ -13,10 +13,11 @@ import {
 import type { Recorder } from './audit-trail.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { Background } from './background.ts'
+import { isStrongEnough } from './id-token.ts'
 import type { AgentMetrics } from './metrics.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import type { PendingLogin } from './pending-login.ts'
-import { auditFacts, identityOf, type Generation } from './session-claims.ts'
+import { asSessionHash, auditFacts, identityOf, type Generation, type RefreshCookieClaims } from './session-claims.ts'
 import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -50,13 +51,23 @@ export interface CodeRedemptionDeps {
   readonly metrics: Pick<AgentMetrics, 'login'>
 }
 
+/**
+ * Whether a login may live on the grant of the browser's session: both are of one session of the authorization server, and
+ * many servers end its grant with any of its tokens. So neither is revoked while the other is to go on (docs/decisions/0006).
+ */
+function mayShareGrant(asid: string | undefined, session: RefreshCookieClaims | undefined): boolean {
+  return asid !== undefined && session?.asid === asid
+}
+
+const storeUnavailable = (): TokenHandlerError => new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
+
 const pollMs = 250
 const longestPollMs = 8_000
 
 /**
  * Redeems every code once, however often and on whatever replica the login end is posted (RFC 6749 section 4.1.2): all
  * posts get the same session.
- * @returns a function that throws TokenHandlerError: those of the exchange, `token_too_large`, `session_ended`,
+ * @returns a function that throws TokenHandlerError: those of the exchange, `authentication_too_weak`, `token_too_large`, `session_ended`,
  * `store_unavailable`, `login_pending`.
  */
 export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Redemption) => Promise<RedemptionOutcome> {
@@ -78,7 +89,7 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
         case 'used':
           return { state: 'used' }
         case 'unknown':
-          throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
+          throw storeUnavailable()
         case 'pending':
           if (waitedMs >= longestPollMs) throw new TokenHandlerError('login_pending', { retryAfterSeconds: 2 })
           await sleep(pollMs, undefined, { ref: false })
@@ -100,13 +111,16 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
   }
 
   /** The record is written before the code is redeemed, so that no session exists that the ledger does not know (row 1). */
-  async function redeem({ pending, code, iss, context }: Redemption): Promise<Generation> {
+  async function redeem({ pending, code, iss, cookieHeader, context }: Redemption): Promise<Generation> {
     const sid = randomBytes(16).toString('base64url')
     const begun = await ledger.begin(sid, { absoluteSeconds, idleSeconds })
-    if (begun.state === 'unknown') throw new TokenHandlerError('store_unavailable')
+    if (begun.state === 'unknown') throw storeUnavailable()
     try {
       const tokens = await authorizationServer.exchangeCode(code, iss, pending)
       try {
+        if (!isStrongEnough(tokens.idToken.claims, pending, options.authorizationServer)) {
+          throw new TokenHandlerError('authentication_too_weak')
+        }
         const requestedScope = pending.scope ?? options.authorizationServer.scope
         const { startedAt } = begun
         const sealed = cookies.seal({ sid, startedAt, tokens, nonce: pending.nonce, requestedScope, context })
@@ -115,13 +129,13 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
           throw new TokenHandlerError('token_too_large', { detail: `Over budget: ${sealed.size}.` })
         }
         const { heldToken } = sealed.generation
-        if (heldToken !== undefined && (await ledger.putToken(heldToken)).state === 'unknown') {
-          throw new TokenHandlerError('store_unavailable')
-        }
+        if (heldToken !== undefined && (await ledger.putToken(heldToken)).state === 'unknown') throw storeUnavailable()
         await complete(sealed.generation)
         return sealed.generation
       } catch (error) {
-        authorizationServer.revoke(tokens)
+        const isRuledOut = error instanceof TokenHandlerError && error.code === 'session_ended'
+        const asid = asSessionHash(tokens.idToken.claims, issuer)
+        if (isRuledOut || !mayShareGrant(asid, shownSession(cookieHeader))) authorizationServer.revoke(tokens)
         throw error
       }
     } catch (error) {
@@ -130,11 +144,16 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
     }
   }
 
+  function shownSession(cookieHeader: string | undefined): RefreshCookieClaims | undefined {
+    const shown = sessions.open(cookieHeader)
+    return shown !== undefined && 'claims' in shown ? shown.claims : undefined
+  }
+
   async function complete({ claims }: Generation): Promise<void> {
     const identity = identityOf(claims, issuer)
     const completed = await ledger.complete(identity)
     if (completed.state === 'ended') throw new TokenHandlerError('session_ended')
-    if (completed.state !== 'live') throw new TokenHandlerError('store_unavailable')
+    if (completed.state !== 'live') throw storeUnavailable()
     const fields = { event: 'session_started', security: true, subject: identity.subjectHash }
     logger.info(fields, 'Somebody logged in.')
     metrics.login()
@@ -160,7 +179,7 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
     // The browser shows a pending login, and need not have these cookies.
     const showing = { cameAt: -Infinity, isActivity: false }
     const judgement = await ledger.show(sessions.shown(generation.claims, 'look', showing))
-    if (judgement.state === 'unknown') throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
+    if (judgement.state === 'unknown') throw storeUnavailable()
     if (judgement.state === 'current') {
       return { state: 'session', generation, idleSecondsLeft: judgement.idleSecondsLeft }
     }
@@ -176,12 +195,10 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
    * servers end that session's grant with it, and so the login that was just made (docs/decisions/0006).
    */
   async function endReplaced(cookieHeader: string | undefined, { claims: { asid } }: Generation): Promise<void> {
-    const shown = sessions.open(cookieHeader)
-    const replaced = shown !== undefined && 'claims' in shown ? shown.claims : undefined
-    const isOther = asid === undefined || replaced?.asid !== asid
+    const replaced = shownSession(cookieHeader)
     for (const sid of readSids(cookieHeader, names)) {
       const known = replaced?.sid === sid ? replaced : undefined
-      if (known !== undefined && isOther) await sessions.endAndRevoke(known, 'replaced', false)
+      if (known !== undefined && !mayShareGrant(asid, known)) await sessions.endAndRevoke(known, 'replaced', false)
       else await sessions.end(sid, 'replaced', false, known?.sub)
     }
   }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { RequiredAuthentication } from './options.ts'
+import type { AuthorizationServerOptions, RequiredAuthentication } from './options.ts'
 
 /** Claims of a verified ID token (OpenID Connect Core section 2). */
 export interface IdTokenClaims {
@@ -72,11 +72,26 @@ export interface WantedAuthentication {
   readonly startedAt: number
 }
 
+/** Whether a login came to the authentication that it asked for, and that every login has to have. */
+export function isStrongEnough(
+  claims: IdTokenClaims,
+  wanted: WantedAuthentication,
+  {
+    requiredAuthentication,
+    clockSkewSeconds,
+  }: Pick<AuthorizationServerOptions, 'requiredAuthentication' | 'clockSkewSeconds'>,
+): boolean {
+  return (
+    isAuthenticatedAsWanted(claims, wanted, clockSkewSeconds) &&
+    (requiredAuthentication === undefined || isAuthenticatedAsRequired(claims, requiredAuthentication))
+  )
+}
+
 /**
  * Whether the user's authentication is what was asked for (Core section 3.1.2.1, RFC 9470 section 5). Its age is judged at
  * the start of the login: a user who reads the consent page for long is not made to log in again.
  */
-export function isAuthenticatedAsWanted(
+function isAuthenticatedAsWanted(
   claims: IdTokenClaims,
   { acrValues, maxAgeSeconds, startedAt }: WantedAuthentication,
   clockSkewSeconds: number,
@@ -87,7 +102,7 @@ export function isAuthenticatedAsWanted(
 }
 
 /** Whether the user's authentication is as strong as every login has to be. */
-export function isAuthenticatedAsRequired(claims: IdTokenClaims, { acr, amr }: RequiredAuthentication): boolean {
+function isAuthenticatedAsRequired(claims: IdTokenClaims, { acr, amr }: RequiredAuthentication): boolean {
   if (acr.length > 0 && !acr.some((value) => value === claims.acr)) return false
   const used: readonly unknown[] = Array.isArray(claims.amr) ? claims.amr : []
   return amr.every((method) => used.includes(method))

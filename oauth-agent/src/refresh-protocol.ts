@@ -219,7 +219,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     const committed = await write()
     if (committed.state === 'successors' || committed.state === 'superseded') return conclude(shown, committed)
     if (committed.state === 'ended') {
-      revoke(tokens, shown)
+      revokeUnused(tokens, shown, committed.reason)
       return { outcome: 'ended', reason: committed.reason }
     }
     if (committed.state === 'unknown') {
@@ -228,7 +228,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       // resolved, which after an interruption of the store is in five seconds.
       const attempt = async (): Promise<boolean> => {
         const late = await write()
-        if (late.state === 'ended') revoke(tokens, shown)
+        if (late.state === 'ended') revokeUnused(tokens, shown, late.reason)
         return late.state !== 'unknown'
       }
       background.persist('commit of a refresh', attempt, { longestPauseMs: 500 })
@@ -267,6 +267,11 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     return generation.access === undefined
       ? { outcome: 'too_large', generation, size: 'as logged when it was refreshed' }
       : { outcome: 'cookies', generation, idleSecondsLeft: idleLeft }
+  }
+
+  /** What came for a session that is over; but the login that replaced it may live on the same grant (docs/decisions/0006). */
+  function revokeUnused(issued: IssuedTokens, shown: RefreshCookieClaims, reason: EndReason): void {
+    if (reason !== 'replaced' || shown.asid === undefined) revoke(issued, shown)
   }
 
   /** An answer without a refresh token leaves the old one in force, so that has to go then. */

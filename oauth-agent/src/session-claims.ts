@@ -88,6 +88,11 @@ export function identityOf({ sid, sst, sub, asid, kid }: RefreshCookieClaims, is
   return { sid, startedAt: sst, subjectHash: identityHash(issuer, sub), asSessionHash: asid, kid }
 }
 
+/** Hash of the authorization server's own session, where the ID token names one. */
+export function asSessionHash({ sid }: Readonly<Record<string, unknown>>, issuer: string): string | undefined {
+  return typeof sid === 'string' ? identityHash(issuer, sid) : undefined
+}
+
 /** What is recorded of the credentials that a session was given. */
 export function auditFacts({
   sid,

@@ -22,6 +22,7 @@ import { answerBytes, largestHeader, overBudget } from './cookie-budget.ts'
 import { holdToken } from './held-token.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import {
+  asSessionHash,
   nonceHash,
   pickClaims,
   type Generation,
@@ -260,6 +261,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
       const { claims } = tokens.idToken
       const exp = epochSeconds(clock) + options.session.absoluteSeconds
       const scope = tokens.scope ?? requestedScope
+      const asid = asSessionHash(claims, issuer)
       const facts: SessionFacts = {
         sid,
         exp,
@@ -270,7 +272,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
         nh: nonceHash(nonce),
         ...(scope === '' ? {} : { scope }),
         ...(tokens.refreshToken === undefined ? {} : { rt: tokens.refreshToken }),
-        ...(typeof claims.sid === 'string' ? { asid: identityHash(issuer, claims.sid) } : {}),
+        ...(asid === undefined ? {} : { asid }),
         ...(typeof claims.acr === 'string' ? { acr: claims.acr } : {}),
         ...(typeof claims.auth_time === 'number' ? { auth_time: claims.auth_time } : {}),
         ...routeFacts(tokens.idToken),

@@ -534,6 +534,24 @@ describe('rows 14 and 15: a ledger that does not know the session', () => {
 })
 
 describe('without the store', () => {
+  it.each(['claimLogin', 'begin', 'complete'])(
+    'a login is put off, with the time to wait, at %s',
+    async (operation) => {
+      const browser = scripted.agent.browser()
+      const response = await scripted.callback(browser)
+      ledger.cut = new Set([operation])
+      const answer = await browser.post('login/end', response.searchParams)
+      ledger.cut = false
+      expect([answer.status, answer.json['error_code'], answer.headers.get('retry-after')]).toEqual([
+        503,
+        'store_unavailable',
+        '2',
+      ])
+      expect((await browser.get('session')).json).toEqual({ is_logged_in: false })
+      expect((await scripted.logIn(browser)).answer.status).toBe(200)
+    },
+  )
+
   it('a refresh is put off, and clears nothing; a session answers from its cookie', async () => {
     const browser = await scripted.loggedIn()
     ledger.cut = true
