@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events'
 import { errors, type Client, type Dispatcher } from 'undici'
 
 /** undici's, and it is told errors without a controller too, where nothing was sent. */
@@ -13,14 +14,19 @@ export interface ResponseHandler extends Omit<Dispatcher.DispatchHandler, 'onRes
  */
 export class Connections {
   readonly #open: () => Client
+  readonly #failed: (error: Error) => void
   readonly #all: Client[] = []
   /** The last one was used last, and is the least likely to be closed at this moment. */
   readonly #free: Client[] = []
   #isClosed = false
 
-  /** @param open Makes a client that sends one request at a time. */
-  constructor(open: () => Client) {
+  /**
+   * @param open Makes a client that sends one request at a time.
+   * @param failed Is told what a handler threw when it was told of an error. That ends its request, and nothing else.
+   */
+  constructor(open: () => Client, failed: (error: Error) => void) {
     this.#open = open
+    this.#failed = failed
   }
 
   /** Sends a request; errors are told to `handler` alone. */
@@ -45,6 +51,8 @@ export class Connections {
   #add(): Client {
     const client = this.#open()
     this.#all.push(client)
+    // Without a listener it would end the process. undici's types do not know it.
+    ;(client as EventEmitter).on('error', this.#failed)
     // Told once after each request, whatever became of it: the client can take another one.
     client.on('drain', () => this.#free.push(client))
     return client

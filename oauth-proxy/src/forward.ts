@@ -3,6 +3,7 @@ import { TokenHandlerError, type AccessCookieClaims, type ErrorCode, type Sessio
 import type { Dispatcher } from 'undici'
 import { endAfterDrain } from './answers.ts'
 import { isClientGone, onClientGone } from './client-gone.ts'
+import { cutOff } from './cut-off.ts'
 import { EventBoundary, isEventStream, lastEvent } from './event-stream.ts'
 import type { Placed } from './open-exchanges.ts'
 import type { UpstreamResponse } from './response-headers.ts'
@@ -108,7 +109,7 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
     const boundary = wasOver ? undefined : this.#boundary
     this.#letGo(reason)
     if (boundary !== undefined) this.#endEvents(boundary, code)
-    else if (wasOver || this.#request.res.headersSent) this.#request.res.destroy()
+    else if (wasOver || this.#request.res.headersSent) cutOff(this.#request.res)
     else this.#deps.failed(this.#request, code, reason)
   }
 
@@ -215,7 +216,7 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
     this.#controller?.pause()
     this.#stallTimer = setTimeout(() => {
       this.#letGo(clientIsGone())
-      res.destroy()
+      cutOff(res)
     }, route.idleTimeoutSeconds * 1000)
     res.once('drain', () => {
       clearTimeout(this.#stallTimer)
@@ -253,11 +254,8 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
       this.#deps.failed(this.#request, code, cause)
       return
     }
-    // Without an end the client must not take for whole what it has. Where only the end of the connection would mark it
-    // (HTTP/1.0), that takes a reset.
     this.#deps.brokeOff(this.#request, cause)
-    if (res.req.httpVersionMinor === 0) res.socket?.resetAndDestroy()
-    else res.destroy()
+    cutOff(res)
   }
 
   #dispatch(): void {
@@ -296,7 +294,7 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
   #endEvents(boundary: EventBoundary, end: StreamEnd): void {
     const { res } = this.#request
     if (boundary.isHere && !res.destroyed) res.end(lastEvent(end))
-    else res.destroy()
+    else cutOff(res)
   }
 
   /** Once, without a body, and only what may be repeated safely (RFC 9110 section 9.2.2). */

@@ -100,7 +100,12 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
   const context = binding && createAdmitContext(binding, { audit, logger, peers })
   const admissionDeps: AdmissionDeps = { names, sealer, rules, clock, audit, peers, context, limits }
   const heldTokens = createHeldTokens(tokens, logger)
-  const upstreams = new Upstreams()
+  const upstreams = new Upstreams((error) =>
+    logger.error(
+      { event: 'exchange_failed', error: describeError(error) },
+      'The end of an exchange was not dealt with.',
+    ),
+  )
   const compiled = compileRoutes(options, upstreams)
   const routes = new RouteTable(compiled)
   const requestHeaders = createRequestHeaders({

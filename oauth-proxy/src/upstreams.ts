@@ -20,6 +20,12 @@ const keepAliveMs = 4_000
 /** All connections to APIs. Routes with the same origin, TLS settings and connect timeout share theirs. */
 export class Upstreams {
   readonly #upstreams = new Map<string, Upstream>()
+  readonly #failed: (error: Error) => void
+
+  /** @param failed See {@link Connections}. */
+  constructor(failed: (error: Error) => void) {
+    this.#failed = failed
+  }
 
   /** @throws TypeError when `upstream` is more or less than an http or https origin. */
   of({ upstream, upstreamTls, connectTimeoutSeconds }: RouteOptions): Upstream {
@@ -30,7 +36,7 @@ export class Upstreams {
     const key = JSON.stringify([origin, connectTimeoutSeconds, upstreamTls])
     const known = this.#upstreams.get(key)
     if (known !== undefined) return known
-    const connections = connectionsTo(origin, connectTimeoutSeconds, upstreamTls)
+    const connections = connectionsTo(origin, connectTimeoutSeconds, upstreamTls, this.#failed)
     const created: Upstream = { connections, origin, waiting: 0 }
     this.#upstreams.set(key, created)
     return created
@@ -55,10 +61,16 @@ export class Upstreams {
  * The number of connections has no cap, for an event stream keeps one each for hours: with a cap, streams would end up
  * holding all of them and requests would wait for ever. What is bounded is the number of requests without an answer.
  */
-function connectionsTo(origin: string, connectTimeoutSeconds: number, tls: UpstreamTls | undefined): Connections {
+function connectionsTo(
+  origin: string,
+  connectTimeoutSeconds: number,
+  tls: UpstreamTls | undefined,
+  failed: (error: Error) => void,
+): Connections {
   // One for all of them: it remembers TLS sessions.
   const connect = buildConnector({ allowH2: false, timeout: connectTimeoutSeconds * 1000, ...tls })
   return new Connections(
     () => new Client(origin, { connect, pipelining: 1, allowH2: false, keepAliveTimeout: keepAliveMs }),
+    failed,
   )
 }

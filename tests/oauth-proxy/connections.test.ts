@@ -9,17 +9,22 @@ let connections: Connections
 let opened: Client[]
 /** How often one said that it can take another request. */
 let freed: number
+let failures: Error[]
 
 beforeEach(async () => {
   opened = []
   freed = 0
+  failures = []
   upstream = await startUpstream()
-  connections = new Connections(() => {
-    const client = new Client(upstream.origin, { pipelining: 1, allowH2: false })
-    opened.push(client)
-    client.on('drain', () => freed++)
-    return client
-  })
+  connections = new Connections(
+    () => {
+      const client = new Client(upstream.origin, { pipelining: 1, allowH2: false })
+      opened.push(client)
+      client.on('drain', () => freed++)
+      return client
+    },
+    (error) => failures.push(error),
+  )
 })
 
 afterEach(async () => {
@@ -119,5 +124,18 @@ describe('connections to an API', () => {
     expect(await late.end).toBe('ClientClosedError')
     await closed
     expect(opened).toEqual([])
+  })
+
+  it('outlive a handler that fails when it is told of an error', async () => {
+    upstream.script = { onRequest: () => 'garbage\r\n\r\n' }
+    const failing = (): never => {
+      throw new Error('a defect')
+    }
+    connections.dispatch(request, ending({ onResponseError: failing }))
+    await until('the failure', () => failures.some(({ message }) => message === 'a defect'))
+    upstream.script = {}
+    const next = ending()
+    connections.dispatch(request, next)
+    expect(await next.end).toBe('whole')
   })
 })
