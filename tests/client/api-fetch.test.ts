@@ -243,7 +243,10 @@ describe('errors of fetch', () => {
   it.each(['session_expired', 'session_superseded'])('401 %s of the refresh ends the session', async (code) => {
     const page = await bed.logIn()
     bed.server.agent.expireAccessToken()
-    bed.server.script('POST /oauth-agent/refresh', () => json(401, { error_code: code }))
+    bed.server.script('POST /oauth-agent/refresh', () => {
+      bed.server.agent.endSession()
+      return json(401, { error_code: code })
+    })
     expect(await failureOf(page, () => window.client.fetch('/api/orders'))).toMatchObject({
       name: 'SessionEndedError',
       code,

@@ -160,12 +160,28 @@ describe('capability', () => {
     const page = await open()
     const other = await bed.open()
     await other.evaluate(() => window.client.session())
+    bed.server.agent.endSession()
     bed.server.script(ROUTE, () => json(401, { error_code: 'session_expired' }))
     expect(await failureOf(page, () => window.capabilities.capability('uploads'))).toMatchObject({
       name: 'SessionEndedError',
       code: 'session_expired',
     })
     await other.waitForFunction(() => window.client.current?.isLoggedIn === false)
+  })
+
+  it.each([
+    ['once, when a login had replaced the session that it was asked with', 1, undefined],
+    ['not for ever', 2, 'SessionEndedError'],
+  ])('is asked for again %s', async (_name, refusals, error) => {
+    const page = await open()
+    issue((number) => ({ kind: 'jwt', token: `t${number}` }))
+    bed.server.script(ROUTE, () =>
+      bed.server.receivedAt(ROUTE).length <= refusals ? json(401, { error_code: 'session_expired' }) : undefined,
+    )
+    const failure = await failureOf(page, () => window.capabilities.capability('uploads'))
+    expect(failure?.['name']).toBe(error)
+    expect(bed.server.receivedAt(ROUTE)).toHaveLength(2)
+    expect(await page.evaluate(() => window.client.current?.isLoggedIn)).toBe(true)
   })
 
   it('throws what a login has to reach, and leaves the session as it is', async () => {

@@ -77,7 +77,12 @@ describe('early refresh', () => {
 
   it('that meets the end of the session tells so, and lets the call go on', async () => {
     const page = await openWith(60)
-    bed.server.script(REFRESH, () => json(401, { error_code: 'session_expired' }))
+    let isOver = false
+    bed.server.script(REFRESH, () => {
+      isOver = true
+      return json(401, { error_code: 'session_expired' })
+    })
+    bed.server.script('GET /oauth-agent/session', () => (isOver ? json(200, { is_logged_in: false }) : undefined))
     expect(await call(page)).toBe(200)
     await page.waitForFunction(() => window.changes.at(-1)?.reason === 'ended')
   })

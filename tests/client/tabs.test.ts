@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import type { Page } from 'playwright-core'
-import { openPage, useTestBed } from './test-page.ts'
+import { json } from './scripted-agent.ts'
+import { failureOf, openPage, useTestBed } from './test-page.ts'
 
 const bed = useTestBed()
 
@@ -113,10 +114,124 @@ describe.each([
   })
 })
 
-describe('the session event', () => {
-  const reasons = (tab: Page): Promise<string[]> =>
-    tab.evaluate(() => window.changes.map(({ reason, otherTab }) => (otherTab ? `${reason} elsewhere` : reason)))
+function reasons(tab: Page): Promise<string[]> {
+  return tab.evaluate(() => window.changes.map(({ reason, otherTab }) => (otherTab ? `${reason} elsewhere` : reason)))
+}
 
+describe('a refresh that is refused because another tab logs in meanwhile', () => {
+  const REFRESH = 'POST /oauth-agent/refresh'
+
+  /** A refused request that was sent before the login, and is answered when told to. */
+  function refuseLate(route: string): { arrived: Promise<void>; answer: () => void } {
+    const arrived = Promise.withResolvers<void>()
+    const late = Promise.withResolvers<void>()
+    bed.server.script(route, async ({ headers }) => {
+      if (!String(headers['cookie']).includes('th-rt-x=1')) return undefined
+      arrived.resolve()
+      await late.promise
+      return json(401, { error_code: 'session_expired' })
+    })
+    return { arrived: arrived.promise, answer: () => late.resolve() }
+  }
+
+  /** Another tab logs in; what it tells the others waits until told to. */
+  async function logInElsewhere(): Promise<{ tellTabs: () => void }> {
+    const told = Promise.withResolvers<void>()
+    const done = Promise.withResolvers<void>()
+    let asked = 0
+    bed.server.script('GET /oauth-agent/session', async () => {
+      asked += 1
+      if (asked > 1) return undefined
+      done.resolve()
+      await told.promise
+      return undefined
+    })
+    const elsewhere = await bed.open()
+    await elsewhere.evaluate(() => void window.client.login())
+    await done.promise
+    return { tellTabs: () => told.resolve() }
+  }
+
+  it.each(['before', 'after'])(
+    'lets the call be repeated, and ends nothing, %s the news of the login',
+    async (order) => {
+      const [tab, other] = (await openTabs(2)) as [Page, Page]
+      bed.server.agent.expireAccessToken()
+      const refused = refuseLate(REFRESH)
+      const answer = call(tab, '/api/orders')
+      await refused.arrived
+      const { tellTabs } = await logInElsewhere()
+      if (order === 'before') {
+        refused.answer()
+        await answer
+      }
+      tellTabs()
+      for (const each of [tab, other]) {
+        await each.waitForFunction(() => window.changes.some(({ reason }) => reason === 'login'))
+      }
+      refused.answer()
+      expect(await answer).toBe(200)
+      expect(bed.server.receivedAt(REFRESH)).toHaveLength(1)
+      for (const each of [tab, other]) {
+        expect((await reasons(each)).filter((reason) => !reason.startsWith('updated'))).toEqual([
+          'loaded',
+          'login elsewhere',
+        ])
+        expect(await each.evaluate(() => window.client.current)).toMatchObject({
+          isLoggedIn: true,
+          accessTokenExpiresIn: expect.closeTo(300, -1),
+        })
+      }
+    },
+  )
+
+  it('tells of the other user, if it was another one', async () => {
+    const tab = await bed.logIn()
+    const refused = refuseLate(REFRESH)
+    const refreshed = tab.evaluate(() => window.client.refresh())
+    await refused.arrived
+    bed.server.agent.claims = { sub: 'somebody-else' }
+    const { tellTabs } = await logInElsewhere()
+    refused.answer()
+    expect(await refreshed).toMatchObject({ isLoggedIn: true, idTokenClaims: { sub: 'somebody-else' } })
+    expect(await reasons(tab)).toEqual(['loaded', 'login'])
+    tellTabs()
+  })
+
+  it('is temporary while the agent does not say who is logged in, and an end when it says nobody is', async () => {
+    const [tab, other] = (await openTabs(2)) as [Page, Page]
+    bed.server.agent.endSession()
+    const answers = [json(503, { error_code: 'store_unavailable' }), { status: 302, headers: { location: '/' } }]
+    bed.server.script('GET /oauth-agent/session', () => answers.shift())
+    for (const code of ['store_unavailable', 'network_error']) {
+      expect(await failureOf(tab, () => window.client.refresh())).toMatchObject({ name: 'TemporaryError', code })
+      expect(await tab.evaluate(() => window.client.current?.isLoggedIn)).toBe(true)
+    }
+    expect(await failureOf(tab, () => window.client.refresh())).toMatchObject({
+      name: 'SessionEndedError',
+      code: 'session_expired',
+      status: 401,
+    })
+    await other.waitForFunction(() => window.client.current?.isLoggedIn === false)
+    expect([await reasons(tab), await reasons(other)]).toEqual([
+      ['loaded', 'ended'],
+      ['loaded', 'ended elsewhere'],
+    ])
+    expect(bed.server.receivedAt(REFRESH)).toHaveLength(3)
+  })
+
+  it('is no circle when the agent contradicts itself', async () => {
+    const tab = await bed.logIn()
+    bed.server.agent.expireAccessToken()
+    bed.server.script(REFRESH, () => json(401, { error_code: 'session_expired' }))
+    expect(await failureOf(tab, () => window.client.fetch('/api/orders'))).toMatchObject({
+      code: 'access_token_expired',
+    })
+    expect(bed.server.receivedAt(REFRESH)).toHaveLength(2)
+  })
+})
+
+describe('the session event', () => {
   it('tells every tab of a login, a refresh and a logout', async () => {
     const other = await bed.open()
     await other.evaluate(() => window.client.session())

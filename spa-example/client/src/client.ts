@@ -74,7 +74,7 @@ export interface TokenHandlerClient {
 export function createTokenHandlerClient(options: TokenHandlerClientOptions = {}): TokenHandlerClient {
   const { name, agent, store, ask, session, login, handleCallback } = createLoginParts(options)
   const apiOrigins = new Set([location.origin, ...(options.apiOrigins ?? []).map((origin) => new URL(origin).origin)])
-  const call = createSessionCall(agent, store)
+  const call = createSessionCall(agent, ask)
   const activity = createActivity(name)
   const refresher = createRefresher({ call, store, activity, lock: createRefreshLock(name), ask })
   const apiUrl: ApiUrl = (input) => {

@@ -45,9 +45,11 @@ export function createRefresher({ call, store, lock, activity, ask }: RefresherD
       if (active) activity.note()
       throw error
     })
-    const known = store.epoch === epoch ? store.current : undefined
+    const known = answer === undefined || store.epoch === epoch ? store.current : undefined
     // Nobody has asked yet who is logged in, or that has changed meanwhile: the times alone would not say it.
     if (known?.isLoggedIn !== true) return ask()
+    // A login came first, and with it newer cookies than a refresh of the old ones could have brought.
+    if (answer === undefined) return known
     const times = parseTimes(answer)
     store.renew({ ...known, ...parseClaims(answer), ...times, receivedAt: performance.now() }, 'updated')
     return store.current ?? known
