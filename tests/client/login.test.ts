@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import type { Page } from 'playwright-core'
+import { until } from '../support/until.ts'
 import { json } from './scripted-agent.ts'
 import { failureOf, useTestBed } from './test-page.ts'
 
@@ -170,6 +171,22 @@ describe('callback page', () => {
     expect(bed.server.receivedAt('POST /oauth-agent/login/end')).toHaveLength(0)
   })
 
+  it('completes the login though it is reloaded meanwhile', async () => {
+    const page = await bed.open()
+    const held = bed.server.hold('POST /oauth-agent/login/end')
+    await comeBack(page, '?code=c&state=s')
+    await held.arrived(1)
+    await page.reload()
+    await page.waitForURL(`${bed.server.origin}/`)
+    await page.waitForFunction(() => 'client' in window)
+    held.release()
+    await until('the cookies of the login', async () => {
+      const { isLoggedIn } = await page.evaluate(() => window.client.session())
+      return isLoggedIn
+    })
+    expect(bed.server.receivedAt('POST /oauth-agent/login/end')).toHaveLength(1)
+  })
+
   it('leaves no entry of itself in the history', async () => {
     const page = await bed.open('/before')
     await page.evaluate(() => window.client.login({ returnTo: '/after' }))
@@ -194,6 +211,18 @@ describe('callback page', () => {
 })
 
 describe('handleCallback', () => {
+  it('posts also what is too large for a request that may outlive its page', async () => {
+    const page = await bed.open('/here')
+    const response = 'x'.repeat(70_000)
+    await page.evaluate(async (value) => {
+      await fetch('/oauth-agent/login/start', { method: 'POST', headers: { 'token-handler-version': '1' } })
+      history.replaceState(null, '', `?response=${value}`)
+      await window.client.handleCallback({ navigate: false })
+    }, response)
+    const [sent] = bed.server.receivedAt('POST /oauth-agent/login/end')
+    expect(sent?.body.toString()).toBe(`response=${response}`)
+  })
+
   it('posts once when it is called twice, as React does in development, and goes to the remembered path', async () => {
     const page = await bed.open('/here')
     await page.evaluate((key) => sessionStorage.setItem(key, '/after'), KEY)

@@ -10,6 +10,9 @@ export interface LoginDeps {
   readonly store: SessionStore
 }
 
+/** Browsers refuse requests that outlive their page when the bodies of all of them are over 64 KiB; others have some too. */
+const MOST_KEEPALIVE_BYTES = 32 * 1024
+
 /**
  * Is there an authorization response in this query: code or error with the state (RFC 6749 section 4.1.2), or all of it in
  * a JWT (JARM section 2.3.1)? A state alone is no response: the return from a logout brings one too.
@@ -40,7 +43,9 @@ export async function startLogin(
 export async function endLogin({ agent, store }: LoginDeps): Promise<Session> {
   const params = new URLSearchParams(location.search)
   history.replaceState(history.state, '', location.pathname)
-  const promised = parseSession(await agent.post('login/end', params))
+  // A reload would lose the answer, and the code is spent.
+  const keepalive = params.toString().length <= MOST_KEEPALIVE_BYTES
+  const promised = parseSession(await agent.post('login/end', params, { keepalive }))
   const stored = await agent.get('session').then(parseSession, (error: unknown) => {
     // The agent cannot be asked just now; what it said a moment ago holds.
     if (error instanceof TemporaryError) return promised
