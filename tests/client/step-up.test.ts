@@ -205,6 +205,36 @@ describe('stepUp and repeatCall', () => {
     expect(bed.server.receivedAt('PUT /api/orders/7/cancel')).toHaveLength(1)
   })
 
+  it('keep no call when the agent does not show whose it is', async () => {
+    bed.server.agent.claims = { name: 'Alice' }
+    const page = await bed.logIn()
+    bed.server.script('POST /oauth-agent/login/end', () => {
+      bed.server.agent.claims = { name: 'Bob' }
+      return undefined
+    })
+    await stepUpFor(page, { init: { method: 'PUT' }, repeat: 'any' })
+    expect(await kept(page)).toBe('[]')
+    expect(await repeat(page)).toBeUndefined()
+    expect(bed.server.receivedAt('PUT /api/orders/7/cancel')).toHaveLength(1)
+  })
+
+  it.each<[string, Record<string, unknown>, Record<string, unknown>]>([
+    ['comes back', { sub: 'demo' }, { name: 'Bob' }],
+    ['it was kept for', { name: 'Alice' }, { name: 'Bob' }],
+  ])('repeat no call when it is not known who %s', async (_name, { sub }, after) => {
+    const page = await bed.logIn()
+    bed.server.agent.claims = after
+    await page.evaluate(
+      (text) => sessionStorage.setItem('token-handler:call', text),
+      JSON.stringify({ method: 'PUT', url: `${bed.server.origin}/api/x`, headers: [], sub, keptAt: Date.now() }),
+    )
+    expect(await failureOf(page, () => window.library.repeatCall(window.client))).toMatchObject({
+      code: 'user_changed',
+    })
+    expect(await kept(page)).toBe('[]')
+    expect(bed.server.receivedAt('PUT /api/x')).toHaveLength(0)
+  })
+
   it('forget the call after ten minutes', async () => {
     const page = await bed.logIn()
     await stepUpFor(page, { init: { method: 'PUT' } })

@@ -25,7 +25,7 @@ interface KeptCall {
   readonly headers: readonly (readonly [string, string])[]
   readonly body?: string
   /** Subject of the ID token: the call is this user's. */
-  readonly sub: unknown
+  readonly sub: string
   /** Wall clock, because two page loads have no other in common. */
   readonly keptAt: number
 }
@@ -39,7 +39,8 @@ const LIFE_MS = 600_000
 
 /**
  * Leaves the page for the login that a call asks for, and keeps the call for `repeatCall` if it may and can be: method, URL,
- * a few headers and a JSON body of up to 64 Ki characters. Nothing else is kept, and that in sessionStorage of this tab.
+ * a few headers and a JSON body of up to 64 Ki characters. Nothing else is kept, and that in sessionStorage of this tab. No call
+ * is kept unless the session shows whose it is: `sub` must be among the agent's `id_token_claims`.
  * @returns whether the call is kept; the page is being left then
  */
 export async function stepUp(
@@ -68,7 +69,7 @@ export async function repeatCall(client: TokenHandlerClient): Promise<RepeatedCa
   if (Math.abs(Date.now() - keptAt) > LIFE_MS) return undefined
   const { isLoggedIn, idTokenClaims } = await client.session()
   if (!isLoggedIn) return undefined
-  if (idTokenClaims?.['sub'] !== sub) {
+  if (typeof sub !== 'string' || idTokenClaims?.['sub'] !== sub) {
     throw new TokenHandlerClientError('user_changed', 'Another user logged in; the call was not repeated.')
   }
   const init = { method, headers: headers.map(([name, value]): [string, string] => [name, value]) }
@@ -83,12 +84,15 @@ async function keep(request: Request, client: TokenHandlerClient): Promise<strin
   if (body !== '' && (!/^application\/(?:[\w.]+\+)?json\b/i.test(type) || body.length > MOST_BODY_CHARACTERS))
     return undefined
   const { idTokenClaims } = client.current ?? (await client.session())
+  const sub = idTokenClaims?.['sub']
+  // Nobody could tell whether it is the same user who comes back.
+  if (typeof sub !== 'string') return undefined
   const call: KeptCall = {
     method: request.method,
     url: request.url,
     headers,
     ...(body === '' ? {} : { body }),
-    sub: idTokenClaims?.['sub'],
+    sub,
     keptAt: Date.now(),
   }
   return JSON.stringify(call)
