@@ -27,8 +27,8 @@ export interface RefresherDeps {
   readonly ask: () => Promise<Session>
 }
 
-/** Share of the access token's life after which it is renewed ahead of need. */
-const EARLY = 0.8
+/** Share of the access token's life that is left when it is renewed ahead of need. */
+const EARLY = 0.2
 const BACKOFF_SECONDS = { first: 5, most: 60 }
 
 export function createRefresher({ call, store, lock, activity, ask }: RefresherDeps): Refresher {
@@ -50,9 +50,9 @@ export function createRefresher({ call, store, lock, activity, ask }: RefresherD
     if (known?.isLoggedIn !== true) return ask()
     // A login came first, and with it newer cookies than a refresh of the old ones could have brought.
     if (answer === undefined) return known
-    const times = parseTimes(answer)
-    store.renew({ ...known, ...parseClaims(answer), ...times, receivedAt: performance.now() }, 'updated')
-    return store.current ?? known
+    const session = { ...known, ...parseClaims(answer), ...parseTimes(answer), receivedAt: performance.now() }
+    store.renew(session, 'updated')
+    return session
   }
 
   const refresh = (): Promise<Session> => {
@@ -103,7 +103,7 @@ export function accessTokenLeft(session: Session | undefined, now: number = perf
 
 function isDue(session: Session | undefined, now: number): boolean {
   const left = accessTokenLeft(session, now)
-  return left !== undefined && left <= (1 - EARLY) * (session?.accessTokenLifetime ?? 0)
+  return left !== undefined && left <= EARLY * (session?.accessTokenLifetime ?? 0)
 }
 
 function onlyTemporary(error: unknown): undefined {

@@ -24,8 +24,7 @@ export function createSessionCall(agent: Agent, ask: () => Promise<Session>): Se
     } catch (error) {
       const isRefused = error instanceof TokenHandlerClientError && error.status === 401
       if (!isRefused || error instanceof StepUpRequiredError) throw error
-      const { isLoggedIn } = await ask()
-      if (isLoggedIn) return undefined
+      if ((await ask()).isLoggedIn) return undefined
       throw new SessionEndedError(error.code, error.message, { status: 401, cause: error })
     }
   }
