@@ -262,6 +262,25 @@ describe('the session event', () => {
     expect(await reasons(tab)).toEqual(['loaded', 'login elsewhere'])
   })
 
+  it('does not come from late news of a refresh by the user before', async () => {
+    const tab = await bed.logIn()
+    const other = await bed.open()
+    await other.evaluate(() => {
+      const channel = new BroadcastChannel(`token-handler/1:${location.origin}/oauth-agent/`)
+      const tell = (reason: string, sub: string): void => {
+        const session = { isLoggedIn: true, idTokenClaims: { sub }, accessTokenExpiresIn: 300, receivedAt: 0 }
+        // oxlint-disable-next-line require-post-message-target-origin -- a BroadcastChannel reaches its own origin only
+        channel.postMessage({ session, reason, renewed: true, sentAt: Date.now() })
+      }
+      tell('login', 'somebody-else')
+      tell('updated', 'demo')
+      tell('updated', 'somebody-else')
+    })
+    await tab.waitForFunction(() => window.changes.at(-1)?.reason === 'updated')
+    expect(await reasons(tab)).toEqual(['loaded', 'login elsewhere', 'updated elsewhere'])
+    expect(await tab.evaluate(() => window.client.current?.idTokenClaims)).toEqual({ sub: 'somebody-else' })
+  })
+
   it('is silent when only time has passed', async () => {
     const tab = await bed.logIn()
     await tab.evaluate(() => window.client.session())

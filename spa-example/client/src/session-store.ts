@@ -58,8 +58,8 @@ export function createSessionStore(channelName: string): SessionStore {
   }
 
   const channel = openTabChannel<Message>(channelName, ({ session, reason, renewed, sentAt }) => {
-    // Late news of a refresh must not bring back a session that has ended since.
-    if (reason === 'updated' && current?.isLoggedIn !== true) return
+    // Late news of a refresh must not bring back a session that has ended since, or that another user's has replaced.
+    if (reason === 'updated' && (current === undefined || difference(current, session) === 'login')) return
     const receivedAt = performance.now() - Math.max(0, Date.now() - sentAt)
     if (session.isLoggedIn || current?.isLoggedIn !== false) {
       take({ ...session, receivedAt }, reason, { renewed, otherTab: true })
