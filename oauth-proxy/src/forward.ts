@@ -136,12 +136,18 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
       controller.abort(new InvalidResponseError(`status ${status}`))
       return
     }
+    // Whatever else the body is wrapped in would have to be undone (RFC 9112 section 6.1).
+    const coding = received['transfer-encoding']
+    if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
+      controller.abort(new InvalidResponseError(`transfer coding ${coding}`))
+      return
+    }
     this.#stopWaiting()
     if (isEventStream(received) && !this.#becomeStream(controller, received)) return
     const { req, res } = this.#request
     if (this.#boundary !== undefined || (this.#body !== undefined && !req.complete)) {
       this.#begin(status, received)
-      process.nextTick(flushHeaders, res)
+      process.nextTick(writeHead, res)
       return
     }
     this.#held = { status, received, chunk: undefined, hasEnded: false }
@@ -190,7 +196,7 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
   #passOn({ status, received, chunk, hasEnded }: HeldAnswer): void {
     this.#begin(status, received)
     if (hasEnded) this.#end(chunk)
-    else if (chunk === undefined) this.#request.res.flushHeaders()
+    else if (chunk === undefined) writeHead(this.#request.res)
     else this.#pass(chunk)
   }
 
@@ -344,7 +350,10 @@ function clientIsGone(): Error {
   return new Error('the client is gone')
 }
 
-/** Headers wait for the first piece of the body when it is there already, and go alone when it is not: event streams. */
-function flushHeaders(res: ServerResponse): void {
-  if (!res.writableEnded && !res.destroyed) res.flushHeaders()
+/**
+ * Headers wait for the first piece of the body when it is there already, and go alone when it is not: event streams. As the
+ * bytes that they were (RFC 9110 section 5.5): `flushHeaders` would write them as UTF-8.
+ */
+function writeHead(res: ServerResponse): void {
+  if (!res.writableEnded && !res.destroyed) res.write('', 'latin1')
 }

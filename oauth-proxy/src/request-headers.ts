@@ -16,6 +16,8 @@ import type { Route } from './routes.ts'
 export const deniedRequestHeaders: NameList = nameList(
   // Hop by hop (RFC 9110 section 7.6.1, RFC 9113 section 8.2.2)
   'connection keep-alive te trailer transfer-encoding upgrade http2-settings proxy-*',
+  // A variable that programs take their own proxy from (httpoxy, CVE-2016-5385)
+  'proxy',
   // Written anew for this hop
   'host content-length expect via max-forwards cookie cookie2',
   // Authentication and identity
@@ -27,12 +29,13 @@ export const deniedRequestHeaders: NameList = nameList(
   'x-spiffe-* x-endpoint-api-userinfo x-apigateway-* impersonate-* x-internal-* x-envoy-*',
   'kubeflow-* teleport-*',
   // Where the request comes from
-  'forwarded* x-real-ip x-client-ip client-ip x-cluster-client-ip true-client-ip x-originating-*',
+  'forwarded* x-forward-for x-real-ip x-client-ip client-ip x-cluster-client-ip true-client-ip x-true-client-ip',
+  'x-originating-* x-proxyuser-* x-scheme x-url-scheme x-script-name script-name x-path-info path-info',
   'cf-connecting-ip* fastly-client-ip x-azure-clientip x-azure-socketip x-appengine-* x-host',
   'x-http-host-override front-end-https wl-proxy-*',
   'origin referer sec-fetch-* sec-purpose purpose service-worker* access-control-request-*',
   // What would be another request to a server that heeds it
-  'x-original-* x-rewrite-* x-http-method* x-method-override x-http-path-override x-wap-profile',
+  'x-original-* x-rewrite-* x-http-method* x-method-override x-http-path-override x-override-url x-wap-profile',
   'x-middleware-* x-invoke-* x-accel-* x-sendfile* sec-websocket-*',
 )
 /** gRPC-Web's own form of `User-Agent`. */

@@ -19,6 +19,8 @@ const denied = nameList(
   'clear-site-data strict-transport-security public-key-pins* expect-ct expect-staple nel',
   'report-to reporting-endpoints alt-svc accept-ch* critical-ch service-worker-* set-login',
   'observe-browsing-topics attribution-reporting-* speculation-rules no-vary-search origin-trial',
+  'document-isolation-policy* integrity-policy* connection-allowlist* origin-isolation delegate-ch',
+  'secure-session-* sec-session-* use-as-dictionary shared-storage-* activate-storage-access idp-signin-status',
   'x-permitted-cross-domain-policies p3p sourcemap x-sourcemap refresh x-dns-prefetch-control',
   // Read by a web server in front of us
   'x-accel-* x-sendfile* x-lighttpd-* x-litespeed-* x-reproxy-* surrogate-* edge-*',
@@ -75,7 +77,10 @@ export function createResponseHeaders({
     if (route.background === true) headers.push(...backgroundMark)
     if (hasSession) headers.push('cache-control', 'no-store')
     if (route.sandbox) headers.push('content-security-policy', 'sandbox', 'x-content-type-options', 'nosniff')
-    else pushUnlessToken(headers, 'content-security-policy', received['content-security-policy'], accessToken)
+    else {
+      if (isNosniff(received['x-content-type-options'])) headers.push('x-content-type-options', 'nosniff')
+      pushUnlessToken(headers, 'content-security-policy', received['content-security-policy'], accessToken)
+    }
     pushAddresses(headers, received, response, addresses)
     const challenge = sanitizeChallenge(received['www-authenticate'])
     if (challenge !== undefined && !holdsToken(challenge, accessToken)) headers.push('www-authenticate', challenge)
@@ -88,6 +93,11 @@ export function createResponseHeaders({
 /** Even an API that echoes what it gets must not give the access token to a script. */
 function holdsToken(value: string, accessToken: string | undefined): boolean {
   return accessToken !== undefined && value.length >= accessToken.length && value.includes(accessToken)
+}
+
+/** The one value that there is (Fetch standard, "nosniff"). */
+function isNosniff(value: string | string[] | undefined): boolean {
+  return /^[\t ]*nosniff[\t ]*(?:,|$)/i.test([value ?? ''].flat()[0] ?? '')
 }
 
 function pushUnlessToken(

@@ -19,7 +19,7 @@ export interface Route extends RouteOptions {
 
 interface Node {
   readonly children: Map<string, Node>
-  /** The children's names as a server sees them that ignores case, dots and spaces at the end, or what follows `#` and `?`. */
+  /** The children's names as a server sees them that ignores case and forms of letters, dots and spaces at the end, or what follows `#` and `?`. */
   readonly foldedNames: Set<string>
   /** Of the route that has this very path. */
   match?: RouteMatch
@@ -93,7 +93,18 @@ function fold(segment: string): string {
   for (;;) {
     if (segment.endsWith('.', end)) end -= 1
     else if (segment.endsWith('%20', end)) end -= 3
-    else return segment.slice(0, end).toLowerCase()
+    else return foldLetters(segment.slice(0, end))
+  }
+}
+
+/** Beyond ASCII there are letters that case or compatibility makes equal to ours: the Kelvin sign, the long s, fullwidth forms. */
+function foldLetters(text: string): string {
+  if (!text.includes('%')) return text.toLowerCase()
+  try {
+    return decodeURIComponent(text).normalize('NFKC').toUpperCase().toLowerCase()
+  } catch {
+    // Broken escapes: no canonical path has any.
+    return text.toLowerCase()
   }
 }
 

@@ -61,11 +61,12 @@ export function hardenServer(server: Server, logger: Logger = silentLogger, regi
   })
   // Node would silently drop what exceeds its limit of 2,000 headers; the OAuth Proxy refuses much less.
   server.maxHeadersCount = 0
-  const refuse = (socket: Duplex, code: ErrorCode, headers?: readonly string[]): void => {
+  const refuse = (socket: Duplex, code: ErrorCode, headers: readonly string[] = []): void => {
     const { status } = errorCatalogue[code]
+    const requestId = randomUUID()
     refused.inc({ code })
-    logger.info({ event: 'request_refused', code, status, requestId: randomUUID() }, 'A request was refused.')
-    writeError(socket, code, headers)
+    logger.info({ event: 'request_refused', code, status, requestId }, 'A request was refused.')
+    writeError(socket, code, [`X-Request-Id: ${requestId}`, ...headers])
   }
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (lingering.has(socket)) return
@@ -142,7 +143,7 @@ const lingerMs = 1_000
 const lingering = new WeakSet<Duplex>()
 
 /** Writes an error answer to a bare socket and closes it. */
-export function writeError(socket: Duplex, code: ErrorCode, headers: readonly string[] = []): void {
+function writeError(socket: Duplex, code: ErrorCode, headers: readonly string[]): void {
   if (lingering.has(socket)) return
   lingering.add(socket)
   const { status, message } = errorCatalogue[code]
@@ -155,6 +156,7 @@ export function writeError(socket: Duplex, code: ErrorCode, headers: readonly st
       `Content-Length: ${Buffer.byteLength(body)}`,
       'Cache-Control: no-store',
       'X-Content-Type-Options: nosniff',
+      "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'",
       'Connection: close',
       ...headers,
       '',

@@ -199,6 +199,9 @@ describe('the path that is judged is the path that is sent', () => {
     '/api/admin%23',
     '/api/admin%23/x',
     '/api/admin%3fx/y',
+    // Fullwidth, and a letter whose capital is ours.
+    '/api/%EF%BD%81dmin',
+    '/api/adm%C4%B1n',
   ])('[D-PATH-07] answers 400 to %s, which a careless API takes for a stricter route', async (target) => {
     expect(await statusOf(target)).toBe(400)
   })

@@ -143,6 +143,7 @@ describe('what the API gets of a request', () => {
     ['Proxy-Connection', 'keep-alive'],
     ['TE', 'trailers'],
     ['Trailer', 'X-T'],
+    ['Proxy', 'http://evil.example:8080'],
     ['Proxy-Authenticate', 'Basic'],
     ['Proxy-Authorization', 'Basic eDp5'],
     ['HTTP2-Settings', 'AAMAAABkAAQAAP__'],
@@ -189,13 +190,26 @@ describe('what the API gets of a request', () => {
     }
   })
 
-  it.each(['X-Forwarded', 'Forwarded-For', 'Front-End-Https', 'WL-Proxy-Client-IP', 'X-HTTP-Host-Override'])(
-    'has no %s, which some take for where the request comes from',
-    async (name) => {
-      await start()
-      expect((await namesOf([`${name}: spoofed`])).toSorted()).toEqual(ours.toSorted())
-    },
-  )
+  it.each([
+    'X-Forwarded',
+    'Forwarded-For',
+    'X-Forward-For',
+    'X-True-Client-IP',
+    'X-ProxyUser-IP',
+    'Front-End-Https',
+    'X-Scheme',
+    'X-URL-Scheme',
+    'WL-Proxy-Client-IP',
+    'X-HTTP-Host-Override',
+    'X-Script-Name',
+    'Script-Name',
+    'X-Path-Info',
+    'Path-Info',
+    'X-Override-URL',
+  ])('has no %s, which some take for where the request comes from, or leads', async (name) => {
+    await start()
+    expect((await namesOf([`${name}: spoofed`])).toSorted()).toEqual(ours.toSorted())
+  })
 
   it.each([
     'X-Original-URL',

@@ -86,6 +86,18 @@ describe('what the browser gets of an answer', () => {
     'X-Accel-Redirect: /internal/secret',
     'X-Sendfile: /etc/passwd',
     'X-Content-Type-Options: none',
+    'Secure-Session-Registration: (ES256);path="/api/keys"',
+    'Secure-Session-Challenge: "x"',
+    'Sec-Session-Registration: "x"',
+    'Use-As-Dictionary: match="/*"',
+    'Shared-Storage-Write: clear',
+    'Activate-Storage-Access: load',
+    'IdP-SignIn-Status: logged-in',
+    'Document-Isolation-Policy: none',
+    'Integrity-Policy: blocked-destinations=(script)',
+    'Connection-Allowlist: *',
+    'Origin-Isolation: ?0',
+    'Delegate-CH: sec-ch-ua https://evil.example',
   ])('[D-RL-02] [D-SEC-07] is not %s', async (line) => {
     const answer = await answerWith([line])
     expect(namesOf(answer)).toEqual(all)
@@ -244,6 +256,39 @@ describe('what the browser gets of an answer', () => {
     const answer = await answerWith(["Content-Security-Policy: default-src 'self'"], { routes: [{ sandbox: false }] })
     expect(answer.values('content-security-policy')).toEqual(["default-src 'self'"])
     expect(answer.values('x-content-type-options')).toEqual([])
+  })
+
+  it.each([
+    ['nosniff', ['nosniff']],
+    ['NoSniff, nosniff', ['nosniff']],
+    ['none', []],
+    ['x, nosniff', []],
+  ])('[D-RL-07] is not sniffed there either where the API says X-Content-Type-Options: %s', async (value, expected) => {
+    const answer = await answerWith([`X-Content-Type-Options: ${value}`], { routes: [{ sandbox: false }] })
+    expect(answer.values('x-content-type-options')).toEqual(expected)
+  })
+
+  it.each([
+    ['with the body', 0, 'text/plain'],
+    ['before the body', 50, 'text/plain'],
+    ['before the first event', 50, 'text/event-stream'],
+  ])('has the bytes of the API in its values, %s', async (_when, delayMs, type) => {
+    const name = 'attachment; filename="na\u00efve-\u20ac.pdf"'
+    const bytes = Buffer.from(
+      `HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\nContent-Disposition: ${name}\r\nTransfer-Encoding: chunked\r\n\r\n`,
+    )
+    proxy = await startProxy({
+      script: {
+        onRequest: (_request, socket) => {
+          if (delayMs > 0) socket.write(bytes)
+          const body = Buffer.from('2\r\n\n\n\r\n0\r\n\r\n')
+          setTimeout(() => socket.write(delayMs > 0 ? body : Buffer.concat([bytes, body])), delayMs)
+          return undefined
+        },
+      },
+    })
+    const [received = ''] = (await proxy.call('GET /api/x')).values('content-disposition')
+    expect(Buffer.from(received, 'latin1').toString('utf8')).toBe(name)
   })
 
   it.each([

@@ -66,9 +66,13 @@ describe('a hardened server', () => {
     ] as const) {
       const other = await openClient((server.address() as AddressInfo).port)
       other.send(bytes)
-      expect((await other.answer()).status).toBe(status)
+      const answer = await other.answer()
+      expect(answer.status).toBe(status)
       await other.closed()
-      expect(log.at(-1)).toMatchObject({ event: 'request_refused', code, status })
+      const [requestId] = answer.values('x-request-id')
+      expect(requestId).toMatch(/^[\da-f-]{36}$/)
+      expect(answer.values('content-security-policy')).toEqual(["default-src 'none'; frame-ancestors 'none'"])
+      expect(log.at(-1)).toMatchObject({ event: 'request_refused', code, status, requestId })
     }
     expect(log).toHaveLength(3)
     expect(JSON.stringify(log)).not.toMatch(/nonsense|internal|xxx/)
