@@ -10,6 +10,7 @@ import type { UpstreamResponse } from './response-headers.ts'
 import { hasBody, RequestBody } from './request-body.ts'
 import type { Route } from './routes.ts'
 import type { LiveStream, OpenStreams, StreamPlace } from './streams.ts'
+import type { Upload } from './uploads.ts'
 import { codeOfUpstreamError, InvalidResponseError, isDroppedConnection } from './upstream-errors.ts'
 import type { StreamEnd } from './websocket-frames.ts'
 
@@ -57,7 +58,7 @@ export interface ExchangeDeps {
  * One request and its answer, streamed both ways with back-pressure. undici calls the methods `on…`; when either side goes
  * away the other one is let go too.
  */
-export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed {
+export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed, Upload {
   place = -1
   readonly #request: AdmittedRequest
   readonly #deps: ExchangeDeps
@@ -95,8 +96,22 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
 
   start(): void {
     const { req, route } = this.#request
-    if (hasBody(req)) this.#body = new RequestBody(req, route.maxBodyBytes ?? Infinity)
+    if (hasBody(req)) {
+      this.#body = new RequestBody(req, route.maxBodyBytes ?? Infinity)
+      route.upstreamPool.uploads.add(this)
+      this.#body.once('close', () => this.#bodyCame())
+    }
     this.#dispatch()
+  }
+
+  quietMs(): number {
+    return this.#body?.quietMs ?? 0
+  }
+
+  giveUp(): void {
+    const reason = new Error('the client sends no more of the body')
+    this.#letGo(reason)
+    this.#fail('request_timeout', reason)
   }
 
   /**
@@ -189,7 +204,7 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
       // What Node refuses to send. From a callback of its own undici would catch it, and tell it as an error of the API.
       const cause = error as Error
       this.#letGo(cause)
-      this.#giveUp(codeOfUpstreamError(cause, this.#answerBegan), cause)
+      this.#fail(codeOfUpstreamError(cause, this.#answerBegan), cause)
     }
   }
 
@@ -251,10 +266,10 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
       return
     }
     this.#finish()
-    this.#giveUp(codeOfUpstreamError(error, this.#answerBegan), error)
+    this.#fail(codeOfUpstreamError(error, this.#answerBegan), error)
   }
 
-  #giveUp(code: ErrorCode, cause: Error): void {
+  #fail(code: ErrorCode, cause: Error): void {
     const { res } = this.#request
     if (!res.headersSent) {
       this.#deps.failed(this.#request, code, cause)
@@ -268,8 +283,7 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
     const { req, route, sentTarget, headers } = this.#request
     const { upstreamPool: upstream, responseTimeoutSeconds, idleTimeoutSeconds } = route
     const length = req.headers['content-length']
-    this.#isWaiting = true
-    upstream.waiting++
+    if (this.#body === undefined) this.#wait()
     upstream.connections.dispatch(
       {
         path: sentTarget,
@@ -323,6 +337,16 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
     this.#controller?.abort(reason)
   }
 
+  #bodyCame(): void {
+    this.#request.route.upstreamPool.uploads.delete(this)
+    if (!this.#isOver && !this.#answerBegan) this.#wait()
+  }
+
+  #wait(): void {
+    this.#isWaiting = true
+    this.#request.route.upstreamPool.waiting++
+  }
+
   #stopWaiting(): void {
     if (!this.#isWaiting) return
     this.#isWaiting = false
@@ -334,6 +358,7 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed 
     this.#isOver = true
     clearTimeout(this.#stallTimer)
     this.#stopWaiting()
+    if (this.#body !== undefined) this.#request.route.upstreamPool.uploads.delete(this)
     this.#body?.destroy()
     this.#streamPlace?.leave()
     this.#deps.ended(this)

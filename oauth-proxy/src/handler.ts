@@ -267,7 +267,8 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     { claims, kid }: Extract<Admission, { readonly ok: true }>,
     accessToken: string | undefined,
   ): void {
-    if (route.upstreamPool.waiting >= maxWaitingRequests) {
+    const { waiting, uploads } = route.upstreamPool
+    if (waiting >= maxWaitingRequests || (hasBody(req) && !uploads.makeRoom(maxWaitingRequests))) {
       refuse(req, res, route, { code: 'upstream_overloaded' })
       return
     }

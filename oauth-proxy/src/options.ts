@@ -17,8 +17,8 @@ export interface OAuthProxyOptions {
    */
   readonly identityHeaders?: readonly string[] | undefined
   /**
-   * Most requests to one API that may wait for the beginning of their answer; one more is answered 503
-   * `upstream_overloaded`. Answers under way, such as event streams, do not count. 1,024 unless given.
+   * Most requests to one API that may wait for the beginning of their answer, and as many whose body is still coming; one
+   * more is answered 503 `upstream_overloaded`. Answers under way, such as event streams, do not count. 1,024 unless given.
    */
   readonly maxWaitingRequests?: number | undefined
   /** Binds sessions to where their login came from; the same as the agent's. Nothing unless given. */

@@ -11,6 +11,10 @@ export class RequestBody extends Readable {
   readonly #req: IncomingMessage
   readonly #maxBytes: number
   #bytes = 0
+  /** When the client sent something, or was asked for more after a pause. */
+  #movedAt = performance.now()
+  /** Whether more is wanted of the client. */
+  #isAsking = false
 
   /** @param maxBytes More than this is refused with `payload_too_large`, counted on what arrives, not on what was declared. */
   constructor(req: IncomingMessage, maxBytes: number) {
@@ -21,11 +25,19 @@ export class RequestBody extends Readable {
     req.pause()
   }
 
+  /** Milliseconds since the client sent something though more was wanted; 0 while nothing is. */
+  get quietMs(): number {
+    return this.#isAsking ? performance.now() - this.#movedAt : 0
+  }
+
   override _read(): void {
+    if (!this.#isAsking) this.#movedAt = performance.now()
+    this.#isAsking = true
     this.#req.resume()
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#isAsking = false
     this.#req.off('data', this.#onData).off('end', this.#onEnd)
     this.#req.pause()
     callback(error)
@@ -33,11 +45,16 @@ export class RequestBody extends Readable {
 
   readonly #onData = (chunk: Buffer): void => {
     this.#bytes += chunk.length
+    this.#movedAt = performance.now()
     if (this.#bytes > this.#maxBytes) this.destroy(new TokenHandlerError('payload_too_large'))
-    else if (!this.push(chunk)) this.#req.pause()
+    else if (!this.push(chunk)) {
+      this.#isAsking = false
+      this.#req.pause()
+    }
   }
 
   readonly #onEnd = (): void => {
+    this.#isAsking = false
     this.push(null)
   }
 }

@@ -1,5 +1,6 @@
 import { buildConnector, Client } from 'undici'
 import { Connections } from './connections.ts'
+import { Uploads } from './uploads.ts'
 import type { RouteOptions, UpstreamTls } from './options.ts'
 
 /** The connections to one API, and how many requests wait there for the beginning of an answer. */
@@ -7,8 +8,9 @@ export interface Upstream {
   readonly connections: Connections
   /** Scheme, host and port. */
   readonly origin: string
-  /** Requests whose answer has not begun. */
+  /** Requests that were sent, and whose answer has not begun. */
   waiting: number
+  readonly uploads: Uploads
 }
 
 /**
@@ -37,7 +39,7 @@ export class Upstreams {
     const known = this.#upstreams.get(key)
     if (known !== undefined) return known
     const connections = connectionsTo(origin, connectTimeoutSeconds, upstreamTls, this.#failed)
-    const created: Upstream = { connections, origin, waiting: 0 }
+    const created: Upstream = { connections, origin, waiting: 0, uploads: new Uploads() }
     this.#upstreams.set(key, created)
     return created
   }
@@ -59,7 +61,7 @@ export class Upstreams {
 
 /**
  * The number of connections has no cap, for an event stream keeps one each for hours: with a cap, streams would end up
- * holding all of them and requests would wait for ever. What is bounded is the number of requests without an answer.
+ * holding all of them and requests would wait for ever. What is bounded is the number of requests without an answer, and of bodies under way.
  */
 function connectionsTo(
   origin: string,

@@ -75,7 +75,9 @@ const route = z.strictObject({
     .int()
     .min(0)
     .optional()
-    .describe('Largest request body; unlimited unless given, for bodies are streamed.'),
+    .describe(
+      'Largest request body; unlimited unless given, for bodies are streamed; all of it has to come within five minutes.',
+    ),
   connect_timeout_seconds: timeoutSeconds(5).describe('Longest wait for a connection to the API.'),
   response_timeout_seconds: timeoutSeconds(60).describe('Longest wait for the first byte of the answer.'),
   idle_timeout_seconds: timeoutSeconds(300).describe(
@@ -103,7 +105,9 @@ export const proxy = z
       .min(1)
       .max(1_000_000)
       .default(1024)
-      .describe('Most requests to one API that may wait for the beginning of their answer; more are answered 503.'),
+      .describe(
+        'Most requests to one API that may wait for the beginning of their answer, and as many whose body is still being sent; more are answered 503. Of those bodies the one whose client was quiet the longest, for a second at least, makes room first.',
+      ),
     streams: z
       .strictObject({
         per_session: z.int().min(1).max(100_000).default(50).describe('Of one session; one more is answered 429.'),

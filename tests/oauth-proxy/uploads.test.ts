@@ -1,0 +1,95 @@
+import { afterEach, describe, expect, it } from '@jest/globals'
+import { openClient, type RawClient } from '../support/raw-client.ts'
+import { until } from '../support/until.ts'
+import type { Script } from '../support/upstream.ts'
+import { startProxy, type ProxyUnderTest } from './proxy-under-test.ts'
+
+describe('bodies that come slowly', () => {
+  let proxy: ProxyUnderTest
+  const clients: RawClient[] = []
+  const timers: NodeJS.Timeout[] = []
+  const start = async (script?: Script): Promise<void> => {
+    proxy = await startProxy({ options: { maxWaitingRequests: 2 }, ...(script === undefined ? {} : { script }) })
+  }
+  afterEach(async () => {
+    for (const timer of timers.splice(0)) clearInterval(timer)
+    for (const client of clients.splice(0)) client.destroy()
+    await proxy.close()
+  })
+
+  /** Sends the beginning of a request with a body, and what else is given. */
+  async function upload(length: number, body = 'x'): Promise<RawClient> {
+    const client = await openClient(proxy.port)
+    clients.push(client)
+    client.send(proxy.bytes('POST /api/upload', [`Content-Length: ${length}`]) + body)
+    return client
+  }
+
+  const dripInto = (client: RawClient): void => void timers.push(setInterval(() => client.send('x'), 50))
+  const arrived = (count: number): Promise<void> =>
+    until('the uploads', () => proxy.upstream.received().split('POST /api/upload').length === count + 1)
+  const uploadAll = async (): Promise<string> => {
+    const answer = await proxy.call('POST /api/x', ['Content-Length: 2'], 'ok')
+    return answer.status === 200 ? '200' : `${answer.status} ${answer.json().code}`
+  }
+
+  it('[D-LIM-01] keep nobody from asking the API for something', async () => {
+    await start()
+    await Promise.all([upload(1000), upload(1000)])
+    await arrived(2)
+    for (let call = 0; call < 4; call++) expect((await proxy.call('GET /api/x')).status).toBe(200)
+  })
+
+  it('[D-LIM-01] end when others want to send, the one that was quiet the longest first', async () => {
+    await start()
+    const [quiet, sending] = [await upload(1000), await upload(40)]
+    dripInto(sending)
+    await arrived(2)
+    // Who sends at all is not quiet for a second.
+    expect(await uploadAll()).toBe('503 upstream_overloaded')
+    await until('room', async () => (await uploadAll()) === '200')
+    const cut = await quiet.answer()
+    expect([cut.status, cut.json().code]).toEqual([408, 'request_timeout'])
+    expect((await sending.answer()).status).toBe(200)
+  })
+
+  it('are not cut off while they move', async () => {
+    await start()
+    const both = await Promise.all([upload(60), upload(60)])
+    for (const client of both) dripInto(client)
+    await arrived(2)
+    const outcomes = new Set<string>()
+    for (let call = 0; call < 20; call++) {
+      outcomes.add(await uploadAll())
+      await new Promise((resolve) => setTimeout(resolve, 60))
+    }
+    expect([...outcomes]).toEqual(['503 upstream_overloaded'])
+    for (const client of both) expect((await client.answer()).status).toBe(200)
+    expect(await uploadAll()).toBe('200')
+  })
+
+  it('are not the fault of their clients where the API takes nothing', async () => {
+    await start({ onHead: (head, socket) => void (head.startsWith('POST /api/upload') && socket.pause()) })
+    const size = 20_000_000
+    const both = await Promise.all([upload(size, 'x'.repeat(size)), upload(size, 'x'.repeat(size))])
+    await arrived(2)
+    const outcomes = new Set<string>()
+    const until1500ms = performance.now() + 1500
+    while (performance.now() < until1500ms) outcomes.add(await uploadAll())
+    expect([...outcomes]).toEqual(['503 upstream_overloaded'])
+    expect(both.map(({ received, isClosed }) => [received, isClosed])).toEqual([
+      ['', false],
+      ['', false],
+    ])
+  })
+
+  it('give their places back, however they end', async () => {
+    await start()
+    for (let round = 0; round < 3; round++) {
+      const both = await Promise.all([upload(1000), upload(1000)])
+      await arrived(2 * round + 2)
+      for (const client of both) client.destroy()
+      await until('room', async () => (await uploadAll()) === '200')
+    }
+  })
+})
