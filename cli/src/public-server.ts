@@ -52,7 +52,10 @@ export function createPublicServer(
     watchIntervalMs,
   )
   const clients = tls.client_ca_file === undefined ? {} : { requestCert: true, rejectUnauthorized: false }
-  const server = createTlsServer({ ...options, ...clients, ...readTlsContext(tls, configFile, section) })
+  // Node waits for two minutes unless told, the handshake being no part of the request's header.
+  const handshakeTimeout = options.headersTimeout ?? 20_000
+  const secure = { ...clients, ...readTlsContext(tls, configFile, section), handshakeTimeout }
+  const server = createTlsServer({ ...options, ...secure })
   const reload = (): void => {
     try {
       // New handshakes only: connections that are open go on.

@@ -49,6 +49,11 @@ export class BrowserSide extends Duplex {
     this.#socket.resume()
   }
 
+  /** What came behind the handshake: the library puts it in by itself, past what follows the frames. */
+  noteHead(head: Buffer): void {
+    this.#toApi.pass(head)
+  }
+
   /** Close frames both ways, each as soon as a frame ends there; what has not let go after a second is cut off. */
   close(end: StreamEnd): void {
     if (this.#end !== undefined || this.destroyed) return

@@ -23,9 +23,10 @@ export interface AskedFor {
  */
 export function publicLocation(value: string, asked: AskedFor, space: AddressSpace): string | undefined {
   const base = asked.route.upstreamPool.origin
-  if (!URL.canParse(value, base + asked.sentTarget)) return undefined
+  const address = escapeBytes(value)
+  if (!URL.canParse(address, base + asked.sentTarget)) return undefined
   const { origin, pathname, search, hash, username, password, hostname, protocol, href } = new URL(
-    value,
+    address,
     base + asked.sentTarget,
   )
   if (origin === base) {
@@ -36,6 +37,11 @@ export function publicLocation(value: string, asked: AskedFor, space: AddressSpa
   if (protocol !== 'https:' && protocol !== 'http:') return undefined
   if (username !== '' || password !== '' || space.upstreamOrigins.has(origin) || isInside(hostname)) return undefined
   return href
+}
+
+/** A header comes as one character a byte; `URL` would take each byte beyond ASCII for a character, and encode it as UTF-8. */
+function escapeBytes(value: string): string {
+  return value.replaceAll(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`)
 }
 
 function isServed(target: string, { routes }: AddressSpace): boolean {

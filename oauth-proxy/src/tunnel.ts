@@ -85,6 +85,7 @@ export class Tunnel implements Placed {
     }
     socket.setTimeout(0)
     tunnels.set(this.side, this)
+    this.side.noteHead(head)
     // All that the library reads of a request and a socket.
     route.upgrade?.(sent as unknown as IncomingMessage, this.side as unknown as Socket, head)
   }

@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { Server, ServerOptions } from 'node:http'
+import { connect as connectTcp, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
@@ -49,6 +49,14 @@ describe('the TLS listener', () => {
       })
       await expect(older).rejects.toThrow(/version|protocol|alert/i)
     }
+  })
+
+  it('[D-LIM-01] waits for a handshake no longer than for the header of a request', async () => {
+    const { port } = await start({ options: { headersTimeout: 200 } })
+    const silent = connectTcp(port, '127.0.0.1')
+    silent.resume()
+    // Node's own patience is two minutes, longer than that of this test.
+    expect(await once(silent, 'close')).toEqual([false])
   })
 
   it('takes a renewed certificate for new handshakes without a restart, and lets open connections go on', async () => {
@@ -140,7 +148,10 @@ describe('the demo certificates', () => {
   })
 })
 
-async function start({ minimumVersion = 'TLSv1.3' }: { minimumVersion?: 'TLSv1.2' | 'TLSv1.3' } = {}): Promise<{
+async function start({
+  minimumVersion = 'TLSv1.3',
+  options = {},
+}: { minimumVersion?: 'TLSv1.2' | 'TLSv1.3'; options?: ServerOptions } = {}): Promise<{
   port: number
   certificates: Certificates
   files: ReturnType<typeof writeCertificates>
@@ -151,7 +162,7 @@ async function start({ minimumVersion = 'TLSv1.3' }: { minimumVersion?: 'TLSv1.2
   const events: string[] = []
   const note = (fields: Readonly<Record<string, unknown>>): void => void events.push(String(fields['event']))
   const logger: Logger = { debug: note, info: note, warn: note, error: note }
-  const server: Server = createPublicServer(listenWith(files, minimumVersion), { configFile: '', options: {}, logger })
+  const server: Server = createPublicServer(listenWith(files, minimumVersion), { configFile: '', options, logger })
   server.on('request', (_req, res) => res.end('hello'))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -336,6 +336,7 @@ describe('what the browser gets of an answer', () => {
       ['UPSTREAM/v1/orders/2?a=b#c', '/api/orders/2?a=b#c'],
       ['/v1/orders/2', '/api/orders/2'],
       ['/v1', '/api'],
+      ['/v1/na\xc3\xafve/\xe2\x82\xac?q=\xc3\xa9', '/api/na%C3%AFve/%E2%82%AC?q=%C3%A9'],
       ['2', '/api/orders/2'],
       ['?page=2', '/api/orders/1?page=2'],
       ['../orders', '/api/orders'],

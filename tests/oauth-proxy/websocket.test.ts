@@ -504,6 +504,22 @@ describe('an open WebSocket', () => {
     await until('the masked close', () => proxy.upstream.received().includes('\x88\x8f\0\0\0\0\x11\x31session_ended'))
   })
 
+  it('is closed behind the frame that came with the handshake', async () => {
+    proxy = await startProxy({
+      routes: [{ webSocket: true }],
+      script: { onRequest: () => `${accepted.join('\r\n')}\r\n\r\n` },
+    })
+    const client = await openClient(proxy.port)
+    client.send(`${proxy.bytes('GET /api/feed', handshake)}\x81\x85\0\0\0\0he`)
+    await client.receives('101 Switching')
+    endSession()
+    await client.receives('session_ended')
+    client.send('llo')
+    await client.closed()
+    await until('the frames', () => proxy.upstream.connections.every(({ isOpen }) => !isOpen))
+    expect(proxy.upstream.received()).toMatch(/\r\n\r\n\x81\x85\0\0\0\0hello\x88\x8f\0\0\0\0\x11\x31session_ended$/s)
+  })
+
   it('gets no close frame where one has passed already', async () => {
     const theirs = '\x88\x02\x03\xe8'
     const client = await handshakeWith([...accepted, '', theirs].join('\r\n'))
