@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import { connect, type AddressInfo, type Server, type Socket } from 'node:net'
+import { connect, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
@@ -94,6 +94,7 @@ async function ask(
 }
 
 function endSession(): void {
+  proxy.clock.advanceSeconds(1)
   const now = proxy.clock.now()
   proxy.rules.add({ key: 'all', before: now, reason: 'revoked', expiresAt: now + 1000 })
 }
@@ -109,7 +110,7 @@ describe.each(transports)('over %s, a client of HTTP/1.0 does not take for whole
     expect(await ask(transport, spoiling)).toBe(transport === 'a Unix socket' ? 'none' : 'ECONNRESET')
     // The connection was dealt with, and the process is still there.
     proxy.upstream.script = {}
-    if (spoiling.spoil !== endSession) expect((await proxy.call('GET /api/x')).status).toBe(200)
+    expect((await proxy.call('GET /api/x')).status).toBe(spoiling.spoil === endSession ? 401 : 200)
     expect(proxy.log.filter(({ level }) => level === 'error')).toEqual([])
   })
 })

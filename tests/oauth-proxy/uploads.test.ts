@@ -88,6 +88,7 @@ describe('bodies that come slowly', () => {
     for (let round = 0; round < 3; round++) {
       const both = await Promise.all([upload(1000), upload(1000)])
       await arrived(2 * round + 2)
+      expect(await uploadAll()).toBe('503 upstream_overloaded')
       for (const client of both) client.destroy()
       await until('room', async () => (await uploadAll()) === '200')
     }
