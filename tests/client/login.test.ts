@@ -26,7 +26,7 @@ async function comeBack(page: Page, query: string): Promise<void> {
 describe('login', () => {
   it('goes through the authorization server and comes back to where it began', async () => {
     const page = await bed.open('/orders?page=2#third')
-    await page.evaluate(() => window.client.login())
+    await page.evaluate(() => void window.client.login())
     await page.waitForURL(`${bed.server.origin}/orders?page=2#third`)
     await page.waitForFunction(() => 'client' in window)
     expect(await page.evaluate(() => window.client.session())).toMatchObject({
@@ -204,7 +204,7 @@ describe('callback page', () => {
       })
     })
     const page = await bed.open('/here')
-    await page.evaluate(() => window.client.login())
+    await page.evaluate(() => void window.client.login())
     await page.waitForURL(`${bed.server.origin}/`)
     expect(bed.server.receivedAt('POST /oauth-agent/login/end')).toHaveLength(1)
   })
