@@ -21,8 +21,8 @@ export type RefreshAnswer =
   | { readonly outcome: 'not_processed'; readonly retryAfterSeconds: number | undefined }
   /** Row 6: nobody knows. */
   | { readonly outcome: 'unknown' }
-  /** Row 8: `invalid_grant`. */
-  | { readonly outcome: 'refused' }
+  /** Row 8. The refresh token is dead, or alive and no good without the user. */
+  | { readonly outcome: 'refused'; readonly isAlive: boolean }
   /** Row 13: the answer is about somebody else, or not to be trusted. */
   | { readonly outcome: 'not_this_session'; readonly revoke: IssuedTokens }
 
@@ -42,6 +42,9 @@ export function isOfSession(
   return claims['iss'] === issuer && claims['sub'] === subject && isNonce(claims['nonce'])
 }
 
+/** Errors that only a login mends (OpenID Connect Core section 3.1.2.6), whatever the refresh token is. */
+const userNeeded = new Set(['interaction_required', 'login_required', 'consent_required'])
+
 /** What a call that did not lead to tokens means for the refresh token that it carried. */
 export function refreshFailure({ answer, tokens, failure }: Transcript, error: unknown, logger: Logger): RefreshAnswer {
   const fields = { status: answer?.status, error: describeError(error) }
@@ -52,7 +55,10 @@ export function refreshFailure({ answer, tokens, failure }: Transcript, error: u
       : { outcome: 'unknown' }
   }
   const oauthError = refusalOf({ answer })
-  if (oauthError === 'invalid_grant') return { outcome: 'refused' }
+  if (oauthError === 'invalid_grant') return { outcome: 'refused', isAlive: false }
+  if (oauthError !== undefined && userNeeded.has(oauthError) && answer.status < 429) {
+    return { outcome: 'refused', isAlive: true }
+  }
   // A success whose content is not to be trusted: nothing of it is used (OpenID Connect Core section 12.2).
   if (tokens?.accessToken !== undefined) {
     logger.error({ event: 'refresh_answer_refused', ...fields }, 'The refreshed tokens are not trusted.')

@@ -171,7 +171,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
         await ledger.doubt(sid, lease)
         return 'again'
       case 'refused':
-        return refused(shown, lease)
+        return refused(shown, lease, answer.isAlive)
       case 'not_this_session':
         break
     }
@@ -249,7 +249,11 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
   }
 
   /** Row 8: the answer counts only if nobody else went on meanwhile. */
-  async function refused(shown: RefreshCookieClaims, lease: string): Promise<RefreshOutcome | 'again'> {
+  async function refused(
+    shown: RefreshCookieClaims,
+    lease: string,
+    isAlive: boolean,
+  ): Promise<RefreshOutcome | 'again'> {
     const judgement = await ledger.refuse(shown.sid, shown.g, lease)
     if (judgement.state === 'not_mine') return 'again'
     if (judgement.state === 'ended') {
@@ -257,8 +261,11 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       const about = aboutOf(shown)
       logger.warn(
         { event: 'refresh_refused', security: true, ...about },
-        'The refresh token is spent, revoked or expired.',
+        isAlive
+          ? 'The authorization server wants the user to log in again.'
+          : 'The refresh token is spent, revoked or expired.',
       )
+      if (isAlive && shown.rt !== undefined) authorizationServer.revoke({ refreshToken: shown.rt })
     }
     return conclude(shown, judgement)
   }

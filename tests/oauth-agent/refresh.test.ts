@@ -350,7 +350,7 @@ describe('a lease', () => {
   })
 })
 
-describe('row 8: invalid_grant', () => {
+describe('row 8: a refusal', () => {
   it('[A-26][F-OP-11] ends the session, clears its cookies and leaves the sid cookie to logout', async () => {
     const browser = await scripted.loggedIn()
     scripted.server.script.token = () => json(400, { error: 'invalid_grant' })
@@ -358,6 +358,27 @@ describe('row 8: invalid_grant', () => {
     expect([answer.status, answer.json['error_code']]).toEqual([401, 'session_expired'])
     expect(sessionNames(browser)).toEqual(['sid'])
     expect((await browser.get('session')).text).toBe('{"is_logged_in":false}')
+  })
+
+  it.each(['interaction_required', 'login_required', 'consent_required'])(
+    '[A-26] is %s too, which only a login mends; the refresh token goes',
+    async (error) => {
+      const browser = await scripted.loggedIn()
+      scripted.server.script.token = () => json(400, { error })
+      const answer = await browser.post('refresh')
+      expect([answer.status, answer.json['error_code']]).toEqual([401, 'session_expired'])
+      expect(sessionNames(browser)).toEqual(['sid'])
+      expect((await browser.get('session')).text).toBe('{"is_logged_in":false}')
+      await until('the refresh token is revoked', () => !scripted.server.hasLiveGrant)
+    },
+  )
+
+  it.each([429, 503])('[A-26] is no %d with such an error', async (status) => {
+    const browser = await scripted.loggedIn()
+    scripted.server.script.token = () => json(status, { error: 'login_required' })
+    expect((await browser.post('refresh')).json['access_token_expires_in']).toBe(300)
+    scripted.server.script = {}
+    expect((await browser.post('refresh')).status).toBe(200)
   })
 
   it('is no end when another replica was faster: its success is given instead', async () => {
