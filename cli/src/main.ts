@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
 import { ConfigError, KeyRotationError, LedgerOpenError } from '@token-handler/shared'
+import { refuseOtherOptions } from './command-options.ts'
 import { audit } from './commands/audit.ts'
 import { check } from './commands/check.ts'
 import { keys } from './commands/keys.ts'
@@ -93,6 +94,7 @@ async function main(): Promise<void> {
   if (command === undefined) throw new UsageError(`there is no command "${name}"`)
   // A slip such as `dry-run` for `--dry-run` must not do what it would have kept from being done.
   if (rest.length > 0 && command !== keys && command !== audit) throw new UsageError(`${name} takes no "${rest[0]}"`)
+  refuseOtherOptions(positionals, values)
   await command({ ...values, args: rest })
 }
 
