@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { RedisFailure, type RedisConnection } from '../../shared/src/ledger/redis-connection.ts'
 import { createRedisFeed, type RedisFeed } from '../../shared/src/ledger/redis-feed.ts'
@@ -18,7 +19,10 @@ class ScriptedServer {
   readonly clock: FakeClock
   /** Answers to the question for its state wait for this. */
   stateAnswers: Promise<unknown> = Promise.resolve()
+  /** Heartbeats are answered by this. */
+  heartbeatAnswers: Promise<unknown> = Promise.resolve()
   #follower: ((entries: unknown) => void) | undefined
+  #disconnect: (() => void) | undefined
 
   constructor(clock: FakeClock) {
     this.clock = clock
@@ -29,6 +33,7 @@ class ScriptedServer {
       const now = String(this.clock.now())
       if (script === heartbeatScript) {
         this.heartbeats += 1
+        await this.heartbeatAnswers
         return [now, this.incarnation]
       }
       if (script === renewScript) this.incarnation = args[1]!
@@ -43,8 +48,12 @@ class ScriptedServer {
 
   readonly waiting: RedisConnection = {
     script: () => Promise.reject(new RedisFailure('offline')),
-    command: () => new Promise((resolve) => (this.#follower = resolve)),
-    close: () => undefined,
+    command: () =>
+      new Promise((resolve, reject) => {
+        this.#follower = resolve
+        this.#disconnect = () => reject(new RedisFailure('offline'))
+      }),
+    close: () => this.#disconnect?.(),
   }
 
   get isFollowed(): boolean {
@@ -158,5 +167,22 @@ describe('what tells a healthy redis from one that lost something', () => {
     server.writes = 0
     await reconnect()
     expect(losses()).toBe(1)
+  })
+
+  it('says nothing of commands that its own end cut off', async () => {
+    let cutOff = (): void => undefined
+    server.heartbeatAnswers = new Promise((_, reject) => (cutOff = () => reject(new RedisFailure('offline'))))
+    await heartbeat()
+    feed.close()
+    server.waiting.close()
+    cutOff()
+    await setImmediate()
+    expect(log.events()).toEqual([])
+  })
+
+  it('says once that a server that was lost is', async () => {
+    server.waiting.close()
+    await until('it is said', () => log.events().length > 0)
+    expect(log.events()).toEqual(['ledger_unreachable'])
   })
 })

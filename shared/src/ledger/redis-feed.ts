@@ -201,8 +201,7 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
         if (incarnation === undefined) await synchronise()
         await readFeed()
       } catch (error) {
-        if (!(error instanceof RedisFailure)) throw error
-        reachability.failed(error.reason, error)
+        tell(error)
         await sleep(pauseMs)
       }
     }
@@ -240,9 +239,14 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
         reachability.succeeded(now())
       }
     } catch (error) {
-      if (!(error instanceof RedisFailure)) throw error
-      reachability.failed(error.reason, error)
+      tell(error)
     }
+  }
+
+  function tell(error: unknown): void {
+    if (!(error instanceof RedisFailure)) throw error
+    // Our own end cuts off whatever waits at the server.
+    if (!isClosed) reachability.failed(error.reason, error)
   }
 
   async function sweep(): Promise<void> {
