@@ -112,11 +112,12 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
     const { rules } = ledger
     const mayServe = !rules.areStale()
     return {
-      ready: !stopping && mayServe && (agentState?.ready ?? true),
+      ready: !stopping && mayServe && !audit.isBlocking && (agentState?.ready ?? true),
       parts: {
         ledger: rules.staleForMs() <= rules.staleAfterMs ? 'available' : 'unavailable',
         stale_rules: rules.stalePolicy,
         ...(agentState === undefined ? {} : { authorization_server: agentState.authorizationServer }),
+        ...(config.audit.sink === 'off' ? {} : { audit: auditState(audit) }),
       },
     }
   }
@@ -182,6 +183,10 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
       if (adminServer !== undefined) await drain(adminServer, 0)
     },
   }
+}
+
+function auditState(audit: AuditLog): 'available' | 'unavailable' {
+  return audit.isBlocking || audit.counts().isFailing ? 'unavailable' : 'available'
 }
 
 interface Parts {

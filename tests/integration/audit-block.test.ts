@@ -22,6 +22,7 @@ describe('an audit log that must not lose anything, on a disk that is full', () 
     installation.configure('token-handler.yaml', {
       // Nothing else that writes files.
       ledger: { type: 'memory' },
+      admin: { port: 0 },
       audit: { sink: 'files', requests: true, on_lost_sink: 'block' },
     })
   }, patienceMs)
@@ -36,11 +37,17 @@ describe('an audit log that must not lose anything, on a disk that is full', () 
         const { status, code } = await callAt(running.url, path, staying, method)
         return [path, status, code]
       }
+      const readyz = async () => {
+        const answer = await fetch(`${running.adminUrl}/readyz`)
+        return [answer.status, ((await answer.json()) as { audit: string }).audit]
+      }
       expect(await callsOf('/api/me')).toEqual(['/api/me', 200, undefined])
+      expect(await readyz()).toEqual([200, 'available'])
 
       const makeRoom = fillDiskOf(running.pid)
       // One that goes through is recorded afterwards, and finds the disk full.
       await until('it blocks', async () => (await callsOf('/api/me'))[1] === 503)
+      expect(await readyz()).toEqual([503, 'unavailable'])
       const received = installation.api.received.length
       const tokenRequests = installation.authorizationServer.requests.length
       for (const [path, method] of [
@@ -60,6 +67,7 @@ describe('an audit log that must not lose anything, on a disk that is full', () 
 
       makeRoom()
       await until('it goes on', async () => (await callsOf('/api/me'))[1] === 200)
+      expect(await readyz()).toEqual([200, 'available'])
       running.kill('SIGTERM')
       await running.ended
       const { stdout } = await succeed(installation.folder.run(['audit', 'verify', '--stopped']))
