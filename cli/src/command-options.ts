@@ -15,8 +15,8 @@ const optionsOf: Readonly<Record<string, readonly OptionName[]>> = {
   sessions: ['sub', 'sid', 'issuer', 'json'],
   revoke: ['sub', 'sid', 'as-sid', 'client', 'kid', 'all', 'issuer', 'before', 'reason', 'dry-run', 'json'],
   'audit verify': ['head', 'stopped', 'json'],
-  'audit export': ['sub', 'out'],
-  'audit erase': ['sub'],
+  'audit export': ['sub', 'issuer', 'out'],
+  'audit erase': ['sub', 'issuer'],
   schema: [],
 }
 

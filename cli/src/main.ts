@@ -36,9 +36,9 @@ const usage = `token-handler: keeps OAuth tokens out of JavaScript
                                                              end sessions, now, on every process; --before is ISO 8601
   token-handler audit verify [FILE|DIR] [--head CHAIN:N:HASH]... [--stopped] [--json] [--config FILE]
                                                              find what is missing in, or was changed of, the audit log
-  token-handler audit export --sub SUB [FILE|DIR] [--out FILE] [--config FILE]
+  token-handler audit export --sub SUB [--issuer ISSUER] [FILE|DIR] [--out FILE] [--config FILE]
                                                              what is recorded of a user, as JSON lines
-  token-handler audit erase --sub SUB [FILE|DIR] [--config FILE]
+  token-handler audit erase --sub SUB [--issuer ISSUER] [FILE|DIR] [--config FILE]
                                                              erase from the audit log whatever leads to a user
   token-handler schema                                       print the JSON Schema of the configuration
 

@@ -16,7 +16,6 @@ import {
   verifyAudit,
   type AuditEvent,
   type AuditKey,
-  type Config,
   type SubjectSearch,
 } from '@token-handler/shared'
 import { keyContextOf, keyFilePath } from '../key-ring-file.ts'
@@ -34,30 +33,41 @@ export async function audit(line: CommandLine): Promise<void> {
 
 /** What a command reads, and where it records that it did. */
 interface Opened {
-  readonly config: Config
   readonly path: string
   readonly keys: readonly AuditKey[]
+  /** Whose subjects are meant. */
+  readonly issuer: string
   /** Writes one event into the configured folder; nothing where other files are looked at. */
   record(event: AuditEvent): Promise<void>
 }
 
-function open({ config: file }: CommandLine, given: string | undefined): Opened {
+function open({ config: file, issuer: givenIssuer }: CommandLine, given: string | undefined): Opened {
   const config = loadConfig(file, { only: 'command', env: process.env })
-  const ring = buildKeyRing(loadKeyFile(keyFilePath(file, config)), keyContextOf(config))
+  const { sink } = config.audit
+  if (given === undefined && sink !== 'files') {
+    throw new UsageError(`audit.sink is ${sink}: name a file that its lines were captured in`)
+  }
+  const context = keyContextOf(config)
+  const issuer = givenIssuer ?? context.issuer
+  const keyFile = loadKeyFile(keyFilePath(file, config))
+  const ring = buildKeyRing(keyFile, context)
   const folder = dirname(file)
   const configured = auditFolder(config, folder)
   const path = given === undefined ? configured : resolve(given)
   const known = [config.audit.key === undefined ? [] : auditKeysOf(config, () => ring).all()]
-  if (ring.sealingKey('audit') !== undefined) known.push(keyRingAuditKeys(() => ring).all())
+  // Keys from the key file are derived for an issuer: the records of another one were made with others.
+  const rings = issuer === context.issuer ? [ring] : [ring, buildKeyRing(keyFile, { ...context, issuer })]
+  for (const each of rings) if (each.sealingKey('audit') !== undefined) known.push(keyRingAuditKeys(() => each).all())
   const keys = known.flat()
   if (keys.length === 0) throw new UsageError('neither the configuration nor the key file has a key for the audit log')
   return {
-    config,
     path,
     keys,
+    issuer,
     async record(event) {
-      if (config.audit.sink !== 'files' || path !== configured) return
-      const log = openAuditLog(config, { ring: () => ring, clock: systemClock, logger: silentLogger, folder })
+      if (sink !== 'files' || path !== configured) return
+      const ours = { ...config, authorization_server: { ...config.authorization_server, issuer } }
+      const log = openAuditLog(ours, { ring: () => ring, clock: systemClock, logger: silentLogger, folder })
       log.record({ ...event, actor: 'command-line' })
       await log.close()
     },
@@ -77,9 +87,11 @@ async function verify(line: CommandLine, given: string | undefined): Promise<voi
     for (const { file, line: number, what } of problems) {
       process.stdout.write(`${number === 0 ? file : `${file}:${number}`}: ${what}\n`)
     }
-    process.stdout.write(problems.length === 0 ? 'no problem found\n' : `${problems.length} problems found\n`)
+    if (problems.length > 0) process.stdout.write(`${problems.length} problems found\n`)
+    else if (records > 0) process.stdout.write('no problem found\n')
   }
-  if (problems.length > 0 || (line.stopped === true && unfinished.length > 0)) process.exitCode = 1
+  if (records === 0) process.stderr.write(`token-handler: no audit records found in ${path}\n`)
+  if (records === 0 || problems.length > 0 || (line.stopped === true && unfinished.length > 0)) process.exitCode = 1
 }
 
 /** As the operational log tells it in `audit_head`. */
@@ -89,9 +101,9 @@ function parseHead(text: string): { chain: string; n: number; hash: string } {
   return { chain, n: Number(n), hash }
 }
 
-async function searchFor({ sub }: CommandLine, { config, path, keys }: Opened): Promise<SubjectSearch> {
+async function searchFor({ sub }: CommandLine, { path, keys, issuer }: Opened): Promise<SubjectSearch> {
   if (sub === undefined) throw new UsageError('audit export and audit erase need --sub SUB')
-  return { sources: await auditSources(path), keys, issuer: config.authorization_server.issuer, subject: sub }
+  return { sources: await auditSources(path), keys, issuer, subject: sub }
 }
 
 async function exportSubject(line: CommandLine, given: string | undefined): Promise<void> {

@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises'
 import { identityHash } from '../session-cookies.ts'
-import { erasureCode } from './chain.ts'
+import { erasureCode, whoCode } from './chain.ts'
 import type { AuditKey } from './keys.ts'
 import { parseRecord, readLines, type AuditLine, type AuditSource } from './read.ts'
 import type { AuditRecord, AuditWho } from './schema.ts'
@@ -52,8 +52,9 @@ export async function eraseSubject(search: SubjectSearch): Promise<{ readonly er
   let left = 0
   const keys = await keysOfChains(search)
   for await (const { source, line, record } of recordsOfSubject(search)) {
-    const key = keys.get(`${source.name} ${record.chain}`)
     const { who_hash: whoHash, who } = record
+    const candidates = keys.get(`${source.name} ${record.chain}`) ?? []
+    const key = candidates.find((one) => whoCode(one, who) === whoHash) ?? candidates[0]
     const before = `"who":${JSON.stringify(who)}`
     const at = line.text.lastIndexOf(before)
     if (key === undefined || whoHash === undefined || at === -1) {
@@ -74,16 +75,19 @@ export async function eraseSubject(search: SubjectSearch): Promise<{ readonly er
   return { erased, left }
 }
 
-/** The key of each chain in each file, as its first record there says. A chain changes keys only where a part begins. */
-async function keysOfChains({ sources, keys }: SubjectSearch): Promise<Map<string, AuditKey>> {
-  const byKid = new Map(keys.map((key) => [key.kid, key]))
-  const found = new Map<string, AuditKey>()
+/**
+ * The key of each chain in each file, as its first record there says. A chain changes keys only where a part begins. Keys
+ * that were derived for several issuers have one id.
+ */
+async function keysOfChains({ sources, keys }: SubjectSearch): Promise<Map<string, readonly AuditKey[]>> {
+  const byKid = Map.groupBy(keys, ({ kid }) => kid)
+  const found = new Map<string, readonly AuditKey[]>()
   for (const source of sources) {
     for await (const { text } of readLines(source)) {
       if (!text.includes('"event":"log_opened"')) continue
       const record = parseRecord(text)
-      const key = byKid.get(record?.log?.kid ?? '')
-      if (record !== undefined && key !== undefined) found.set(`${source.name} ${record.chain}`, key)
+      const named = byKid.get(record?.log?.kid ?? '')
+      if (record !== undefined && named !== undefined) found.set(`${source.name} ${record.chain}`, named)
     }
   }
   return found
