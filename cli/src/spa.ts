@@ -173,12 +173,10 @@ function appPolicy(connect: string): string {
 
 /** Script and style from the files that the page itself names, and from nowhere else. */
 function callbackPolicy(html: string, origin: string, connect: string): string {
-  const sources = (pattern: RegExp): string => {
-    const urls = [...html.matchAll(pattern)].map((match) => `${origin}${match[1] ?? ''}`)
-    return urls.length === 0 ? "'none'" : urls.join(' ')
-  }
-  const scripts = sources(/<(?:script|link)\b[^>]*\b(?:src|href)="(\/[^"]+\.js)"/g)
-  const styles = sources(/<link\b[^>]*\bhref="(\/[^"]+\.css)"/g)
+  const sources = (paths: readonly string[]): string =>
+    paths.length === 0 ? "'none'" : paths.map((path) => `${origin}${path}`).join(' ')
+  const scripts = sources(callbackScripts(html))
+  const styles = sources(pathsIn(html, /<link\b[^>]*\bhref="(\/[^"]+\.css)"/g))
   return [
     "default-src 'none'",
     `script-src ${scripts}`,
@@ -188,4 +186,13 @@ function callbackPolicy(html: string, origin: string, connect: string): string {
     "form-action 'none'",
     "frame-ancestors 'none'",
   ].join('; ')
+}
+
+/** Paths of the scripts that the callback page may run: those that it names itself, from the root of its origin. */
+export function callbackScripts(html: string): string[] {
+  return pathsIn(html, /<(?:script|link)\b[^>]*\b(?:src|href)="(\/[^"]+\.js)"/g)
+}
+
+function pathsIn(html: string, pattern: RegExp): string[] {
+  return [...html.matchAll(pattern)].map(([, path = '']) => path)
 }

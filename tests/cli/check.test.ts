@@ -1,4 +1,4 @@
-import { globSync, readFileSync } from 'node:fs'
+import { globSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { stringify } from 'yaml'
@@ -173,5 +173,39 @@ describe('token-handler check', () => {
         stderr: `token-handler.yaml has 1 problem:\n  ledger.${key}: cannot be used (ENOENT)\n`,
       })
     }
+  })
+  it('tells of audit.folder that is no folder, or cannot be made, as a start does', async () => {
+    await folder.run(['keys', 'generate', '--out', 'keys.json'])
+    for (const path of ['./keys.json', './keys.json/audit/files']) {
+      folder.configure({ audit: { sink: 'files', folder: path } })
+      expect(await folder.run([path.endsWith('files') ? 'check' : 'start'])).toEqual({
+        code: 2,
+        stdout: '',
+        stderr: 'token-handler.yaml has 1 problem:\n  audit.folder: cannot be used (ENOTDIR)\n',
+      })
+    }
+    // Folders that are not there yet are made.
+    folder.configure({ audit: { sink: 'files', folder: './new/audit' } })
+    expect(await folder.run(['check'])).toMatchObject({ code: 0 })
+  })
+
+  it('tells of a callback page whose script is not there, or that would run none', async () => {
+    await folder.run(['keys', 'generate', '--out', 'keys.json'])
+    folder.configure({ spa: { root: './dist' } })
+    mkdirSync(join(folder.path, 'dist'))
+    folder.write('dist/index.html', '<!doctype html>')
+    const pageWith = (script: string): void =>
+      folder.write('dist/callback.html', `<!doctype html><script type="module" src="${script}"></script>`)
+    for (const [script, problem] of [
+      ['/callback.js', '/callback.js, which callback.html runs, cannot be read (ENOENT)'],
+      ['./callback.js', 'callback.html in it names no script by a path that begins with / and ends with .js'],
+    ] as const) {
+      pageWith(script)
+      const { code, stderr } = await folder.run(['check'])
+      expect([code, stderr]).toEqual([2, `token-handler.yaml has 1 problem:\n  spa.root: ${problem}\n`])
+    }
+    pageWith('/callback.js')
+    folder.write('dist/callback.js', '')
+    expect(await folder.run(['check'])).toMatchObject({ code: 0 })
   })
 })

@@ -1,9 +1,10 @@
 import { X509Certificate } from 'node:crypto'
-import { accessSync, constants, readFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { ConfigError, loadConfig, loadKeyFile, type Config } from '@token-handler/shared'
+import { ConfigError, loadConfig, loadKeyFile, type Config, type ConfigProblem } from '@token-handler/shared'
 import { keyFilePath, neededPurposes } from '../key-ring-file.ts'
 import { readTlsContext } from '../public-server.ts'
+import { callbackScripts } from '../spa.ts'
 import { readUpstreamTls } from '../upstream-tls.ts'
 import { parseOnly, type CommandLine } from '../usage.ts'
 
@@ -29,6 +30,7 @@ export function readConfiguration(file: string, only: 'agent' | 'proxy' | undefi
     () => forwardAuthTls !== undefined && readTlsContext(forwardAuthTls, file, 'forward_auth.listen'),
     () => checkSpaFolder(file, config),
     () => checkLedgerFile(file, config),
+    () => checkAuditFolder(file, config),
     ...(only === 'agent' ? [] : config.proxy.routes).map(
       (route, index) => () => readUpstreamTls(route.upstream_tls, `proxy.routes[${index}].upstream_tls`, file),
     ),
@@ -52,16 +54,41 @@ function refusalOf(read: () => unknown): ConfigError[] {
 function checkSpaFolder(file: string, { spa }: Config): void {
   if (spa === undefined || !('root' in spa)) return
   const folder = resolve(dirname(file), spa.root)
-  const problems = ['index.html', 'callback.html'].flatMap((page) => {
+  const problems: ConfigProblem[] = []
+  const at = (message: string) => void problems.push({ path: 'spa.root', message })
+  const read = (name: string, what: string): string => {
     try {
-      accessSync(join(folder, page), constants.R_OK)
-      return []
+      return readFileSync(join(folder, name), 'utf8')
     } catch (error) {
-      const { code = 'unknown error' } = error as NodeJS.ErrnoException
-      return [{ path: 'spa.root', message: `${page} in it cannot be read (${code})` }]
+      at(`${what} cannot be read (${codeOf(error)})`)
+      return ''
     }
-  })
+  }
+  read('index.html', 'index.html in it')
+  const callback = read('callback.html', 'callback.html in it')
+  const scripts = callbackScripts(callback)
+  if (callback !== '' && scripts.length === 0) {
+    at('callback.html in it names no script by a path that begins with / and ends with .js')
+  }
+  for (const script of scripts) read(script, `${script}, which callback.html runs,`)
   if (problems.length > 0) throw new ConfigError(file, problems)
+}
+
+/** The folder that records are written into, or the nearest one above it, in which it will be made. */
+function checkAuditFolder(file: string, { audit }: Config): void {
+  if (audit.sink !== 'files') return
+  const nearest = (path: string): string => (existsSync(path) ? path : nearest(dirname(path)))
+  try {
+    // The slash at the end asks for a folder.
+    accessSync(`${nearest(resolve(dirname(file), audit.folder))}/`, constants.W_OK | constants.X_OK)
+  } catch (error) {
+    throw new ConfigError(file, [{ path: 'audit.folder', message: `cannot be used (${codeOf(error)})` }])
+  }
+}
+
+function codeOf(error: unknown): string {
+  const { code = 'unknown error' } = error as NodeJS.ErrnoException
+  return code
 }
 
 /** The certificates that a Redis is trusted by, or the folder that SQLite writes into. */
@@ -71,8 +98,7 @@ function checkLedgerFile(file: string, { ledger }: Config): void {
     try {
       use()
     } catch (error) {
-      const { code = 'unknown error' } = error as NodeJS.ErrnoException
-      throw new ConfigError(file, [{ path: `ledger.${key}`, message: `cannot be used (${code})` }])
+      throw new ConfigError(file, [{ path: `ledger.${key}`, message: `cannot be used (${codeOf(error)})` }])
     }
   }
   if (ledger.type === 'sqlite') {
