@@ -413,3 +413,25 @@ describe('a loopback address', () => {
       expect(isLoopback(host)).toBe(false)
   })
 })
+
+describe('settings of the audit log', () => {
+  const message = 'does nothing unless audit.sink is files'
+  it('that are for files are refused without them, for they promise what is not done', () => {
+    for (const audit of [{}, { sink: 'stdout' }, { sink: 'off' }]) {
+      expect(problemsIn({ audit: { ...audit, folder: './audit', retention_days: 400 } })).toEqual([
+        `audit.folder: ${message}`,
+        `audit.retention_days: ${message}`,
+      ])
+    }
+    expect(problemsIn({ audit: { retention_days: 90 } })).toEqual([`audit.retention_days: ${message}`])
+  })
+
+  it('are right with files, by default, and where nobody knows the sink', () => {
+    expect(problemsIn({ audit: { sink: 'files', folder: './records', retention_days: 400 } })).toEqual([])
+    expect(problemsIn({ audit: {} })).toEqual([])
+    expect(problemsIn({ audit: { sink: 'fiels', folder: './records' } })).toEqual([
+      expect.stringMatching(/^audit\.sink: /),
+    ])
+    expect(problemsIn({ audit: 'files' })).toEqual([expect.stringMatching(/^audit: /)])
+  })
+})

@@ -29,6 +29,16 @@ export function findContradictions(config: Config, only: ConfigReader | undefine
   ]
 }
 
+/** Settings that somebody gave and nothing looks at, found in the values before any default is among them. */
+export function findIdleSettings(values: unknown): ConfigProblem[] {
+  const { audit } = values as { readonly audit?: Readonly<Record<string, unknown>> | null }
+  const { sink = 'stdout' } = audit ?? {}
+  if (sink !== 'stdout' && sink !== 'off') return []
+  return ['folder', 'retention_days'].flatMap((name) =>
+    audit?.[name] === undefined ? [] : [{ path: `audit.${name}`, message: 'does nothing unless audit.sink is files' }],
+  )
+}
+
 function checkTokens({ tokens, ledger }: Config, only: ConfigReader | undefined): ConfigProblem[] {
   if (tokens === 'cookie' || ledger.type === 'sqlite' || ledger.type === 'redis') return []
   if (ledger.type === 'memory' && only !== 'agent' && only !== 'proxy') return []

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
 import { keyFileSchema, missingPurposes, type KeyFile, type Purpose } from '../key-ring.ts'
-import { findContradictions } from './consistency.ts'
+import { findContradictions, findIdleSettings } from './consistency.ts'
 import { isUnused, resolveReferences, shownName, type ConfigReader } from './references.ts'
 import { parseYaml } from './yaml.ts'
 import { configSchema, type Config } from './schema.ts'
@@ -66,7 +66,10 @@ export function checkConfig(
     for (const { path } of found) if (path !== '') known.add(path)
   }
   const config = parsed.data ?? configSchema.safeParse(withoutMistakes(values, parsed.error?.issues ?? [])).data
-  if (config !== undefined) add(findContradictions(config, only).filter(({ path }) => !isUnused(path, only)))
+  if (config !== undefined) {
+    add(findContradictions(config, only).filter(({ path }) => !isUnused(path, only)))
+    add(findIdleSettings(values))
+  }
   if (problems.length > 0 || !parsed.success) throw new ConfigError(file, problems)
   return deepFreeze(parsed.data)
 }
