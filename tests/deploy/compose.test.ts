@@ -129,6 +129,18 @@ describe('the configuration files of deploy/compose', () => {
       '/api/cancellations',
     ])
   })
+
+  it('give agent and proxy no more time to stop than their containers have before they are killed', () => {
+    for (const name of ['agent', 'proxy']) {
+      const {
+        shutdown_seconds: requestsSeconds,
+        authorization_server: { timeout_seconds: callSeconds },
+      } = loadConfig(join(repository, `deploy/compose/${name}.yaml`), { only: 'command', env })
+      // Docker's own is 10 s. Connections to APIs have 10 s besides, the audit log 4.
+      const grace = Number.parseInt(compose.services[name]?.stop_grace_period ?? '10', 10)
+      expect(grace).toBeGreaterThan(requestsSeconds + callSeconds + 10 + 4)
+    }
+  })
 })
 
 describe('the Dockerfile', () => {

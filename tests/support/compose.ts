@@ -47,6 +47,10 @@ const service = z.strictObject({
   cap_drop: z.array(z.string()),
   security_opt: z.array(z.string()),
   restart: z.enum(['no', 'always', 'on-failure', 'unless-stopped']),
+  stop_grace_period: z
+    .string()
+    .regex(/^\d+s$/)
+    .optional(),
 })
 
 /** The part of the Compose specification that docker-compose.yml uses; keys that it does not know are refused. */
