@@ -154,6 +154,38 @@ describe('token-handler check', () => {
       'keys[0].derived: lacks refresh-token, id-token, login, logout, which is needed here',
     )
   })
+  it('names in one go what is wrong in the file, what contradicts itself and which files are not there', async () => {
+    folder.configure({
+      authorization_server: {
+        redirect_uri: 'https://elsewhere.example/callback',
+        client_authentication: { client_secret: '${CLIENT_SECRET}' },
+      },
+      admin: { port: 3000 },
+      spa: { root: './dist' },
+      keys: { file: 'nowhere.json' },
+    })
+    const { code, stderr } = await folder.run(['check'])
+    expect(code).toBe(2)
+    for (const problem of [
+      'client_secret: the environment variable CLIENT_SECRET is not set',
+      'authorization_server.redirect_uri: ',
+      'admin.port: must differ from listen.port',
+      'nowhere.json has 1 problem:',
+      'spa.root: index.html in it cannot be read (ENOENT)',
+    ]) {
+      expect(stderr).toContain(problem)
+    }
+  })
+
+  it('takes numbers and switches from the environment', async () => {
+    folder.configure({ admin: { port: '${ADMIN_PORT}' }, cookies: { persistent: '${PERSISTENT}' } })
+    await folder.run(['keys', 'generate', '--out', 'keys.json'])
+    expect(await folder.run(['check'], { ADMIN_PORT: '3001', PERSISTENT: 'false' })).toMatchObject({ code: 0 })
+    const wrong = await folder.run(['check'], { ADMIN_PORT: '3001 ', PERSISTENT: 'no' })
+    expect(wrong.stderr).toContain('admin.port: expected number')
+    expect(wrong.stderr).toContain('cookies.persistent: expected boolean')
+  })
+
   it('[E-KM-07] asks a proxy that runs alone for no secret of the agent', async () => {
     folder.configure({ authorization_server: { client_authentication: { client_secret: '${CLIENT_SECRET}' } } })
     await folder.run(['keys', 'generate', '--out', 'keys.json'])

@@ -165,6 +165,32 @@ describe('references', () => {
     expect(secretOf(load(withSecret('$SECRET ${} ${1} ${a-b}')))).toBe('$SECRET ${} ${1} ${a-b}')
   })
 
+  it('are numbers and switches where those are wanted and nothing else stands beside them', () => {
+    const yaml = stringify(
+      configured({
+        listen: { port: '${PORT}' },
+        cookies: { persistent: '${PERSISTENT}' },
+        authorization_server: { client_id: '${CLIENT}' },
+      }),
+    )
+    const config = load(yaml, { PORT: '8080', PERSISTENT: 'false', CLIENT: '12345' })
+    expect([config.listen.port, config.cookies.persistent, config.authorization_server.client_id]).toEqual([
+      8080,
+      false,
+      '12345',
+    ])
+    for (const [PORT, PERSISTENT] of [
+      ['0x10', 'yes'],
+      ['8e3', '1'],
+      ['8080.5', 'TRUE'],
+      ['', ' true'],
+    ] as const) {
+      expect(problems(yaml, { PORT, PERSISTENT, CLIENT: 'x' })).toHaveLength(2)
+    }
+    const partly = stringify(configured({ listen: { port: '80${PORT}' }, cookies: { persistent: 'true' } }))
+    expect(problems(partly, { PORT: '80' })).toHaveLength(2)
+  })
+
   it('are not looked for in what was put in: a value cannot name another variable or a file', () => {
     expect(secretOf(load(withSecret('${A}'), { A: '${B}', B: 'b' }))).toBe('${B}')
     expect(secretOf(load(withSecret('${A}'), { A: 'file:secret.txt' }, { 'secret.txt': 'x' }))).toBe('file:secret.txt')

@@ -19,7 +19,16 @@ export async function check({ config: file, only }: CommandLine): Promise<void> 
  * @throws ConfigError, or an AggregateError of several, one for each file that is not right.
  */
 export function readConfiguration(file: string, only: 'agent' | 'proxy' | undefined): Config {
-  const config = loadConfig(file, { only, env: process.env })
+  const mistakes: ConfigError[] = []
+  let config: Config
+  try {
+    config = loadConfig(file, { only, env: process.env })
+  } catch (error) {
+    if (!(error instanceof ConfigError) || error.rest === undefined) throw error
+    // All in one go: the files too.
+    mistakes.push(error)
+    config = error.rest
+  }
   const { tls } = config.listen
   const adminTls = config.admin?.tls
   const forwardAuthTls = config.forward_auth?.listen.tls
@@ -35,6 +44,7 @@ export function readConfiguration(file: string, only: 'agent' | 'proxy' | undefi
       (route, index) => () => readUpstreamTls(route.upstream_tls, `proxy.routes[${index}].upstream_tls`, file),
     ),
   ].flatMap(refusalOf)
+  refusals.unshift(...mistakes)
   const [first] = refusals
   if (refusals.length > 1) throw new AggregateError(refusals, refusals.map(({ message }) => message).join('\n'))
   if (first !== undefined) throw first

@@ -6,6 +6,7 @@ import { findContradictions, findIdleSettings } from './consistency.ts'
 import { isUnused, resolveReferences, shownName, type ConfigReader } from './references.ts'
 import { parseYaml } from './yaml.ts'
 import { configSchema, type Config } from './schema.ts'
+import { readAsWanted } from './wanted-types.ts'
 
 /** One thing that is wrong, by its path in the file. Never holds a value: values may be secrets. */
 export interface ConfigProblem {
@@ -18,11 +19,14 @@ export interface ConfigProblem {
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   readonly problems: readonly ConfigProblem[]
+  /** What is right of a configuration, where the rest leaves something to look at; not for use. */
+  readonly rest: Config | undefined
 
-  constructor(file: string, problems: readonly ConfigProblem[]) {
+  constructor(file: string, problems: readonly ConfigProblem[], rest?: Config) {
     const lines = problems.map(({ path, message }) => `  ${path === '' ? '(file)' : path}: ${message}`)
     super(`${file} has ${problems.length} problem${problems.length === 1 ? '' : 's'}:\n${lines.join('\n')}`)
     this.problems = problems
+    this.rest = rest
   }
 }
 
@@ -41,7 +45,9 @@ export function loadConfig(file: string, { only, env }: LoadOptions): Config {
   const raw = parseYaml(readText(file), problems)
   if (problems.length > 0) throw new ConfigError(file, problems)
   const values = resolveReferences(raw, { folder: dirname(resolve(file)), env, reader: only, problems })
-  return checkConfig(values, { file, only, problems })
+  const { error } = configSchema.safeParse(values)
+  const typed = error === undefined ? values : readAsWanted(raw, values, error.issues)
+  return checkConfig(typed, { file, only, problems })
 }
 
 /**
@@ -70,7 +76,7 @@ export function checkConfig(
     add(findContradictions(config, only).filter(({ path }) => !isUnused(path, only)))
     add(findIdleSettings(values))
   }
-  if (problems.length > 0 || !parsed.success) throw new ConfigError(file, problems)
+  if (problems.length > 0 || !parsed.success) throw new ConfigError(file, problems, config)
   return deepFreeze(parsed.data)
 }
 

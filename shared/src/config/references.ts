@@ -11,6 +11,9 @@ const agentSecrets = [
   /^capabilities\[\d+\]\.pairwise_secret$/,
 ]
 const gatewaySecrets = [/^forward_auth\.(?:previous_)?gateway_secret$/]
+const secrets = [...agentSecrets, ...gatewaySecrets]
+/** Passes as a secret of any kind. */
+const standIn = 'not-read-for-it-is-not-used-here'
 
 const unused: Readonly<Record<ConfigReader, readonly RegExp[]>> = {
   agent: gatewaySecrets,
@@ -46,15 +49,18 @@ export function resolveReferences(value: unknown, context: ReferenceContext, pat
 }
 
 function resolveString(text: string, { folder, env, reader, problems }: ReferenceContext, path: string): string {
-  // Whoever does not need a secret need not be given it; what stands in passes as one of any kind.
-  if (isUnused(path, reader) && isReference(text)) return 'not-read-for-it-is-not-used-here'
+  // Whoever does not need a secret need not be given it.
+  if (isUnused(path, reader) && isReference(text)) return standIn
+  const missing = new Set<string>()
   const expanded = text.replace(variables, (_, name: string) => {
-    const found = env[name]
-    if (found === undefined || found === '') {
-      problems.push({ path, message: `the environment variable ${name} is not set` })
-    }
-    return found ?? ''
+    const found = env[name] ?? ''
+    if (found === '') missing.add(name)
+    return found
   })
+  for (const name of missing) problems.push({ path, message: `the environment variable ${name} is not set` })
+  const isSecret = secrets.some((place) => place.test(path))
+  // What else is wrong with the configuration can be told without a secret.
+  if (missing.size > 0 && isSecret) return standIn
   // Only what the file itself says: an environment variable must not be able to name a file.
   if (!text.startsWith('file:')) return expanded
   const file = resolve(folder, expanded.slice('file:'.length))
@@ -63,7 +69,7 @@ function resolveString(text: string, { folder, env, reader, problems }: Referenc
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     problems.push({ path, message: `the file that it names cannot be read (${code ?? 'unknown error'})` })
-    return ''
+    return isSecret ? standIn : ''
   }
 }
 
