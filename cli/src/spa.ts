@@ -81,7 +81,7 @@ export function createSpaHandler(options: SpaOptions): RequestListener {
     const { status: given, headers = {} } = (error ?? { status: 404 }) as HttpError
     const code = codes.get(given) ?? 'server_error'
     const { status, message } = errorCatalogue[code]
-    const fields = { event: 'request_refused', code, status, requestId: randomUUID() }
+    const fields = { event: 'request_refused', code, status, id: randomUUID() }
     if (status === 500) logger.error({ ...fields, error: describeError(error) }, 'A file cannot be served.')
     else logger.info(fields, 'A request was refused.')
     if (res.headersSent) {
@@ -95,7 +95,7 @@ export function createSpaHandler(options: SpaOptions): RequestListener {
     res.setHeaders(new Map(Object.entries(headers)))
     res.setHeader('Content-Type', 'application/json')
     res.setHeader('Cache-Control', 'no-store')
-    res.setHeader('X-Request-Id', fields.requestId)
+    res.setHeader('X-Request-Id', fields.id)
     res.end(JSON.stringify({ code, message }))
   }
 

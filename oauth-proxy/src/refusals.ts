@@ -79,7 +79,7 @@ export function createRefuse({
         status,
         method,
         route: route?.path,
-        requestId,
+        id: requestId,
         ...log,
         ...(cause === undefined ? {} : { cause: describeError(cause) }),
       },

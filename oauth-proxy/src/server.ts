@@ -65,7 +65,7 @@ export function hardenServer(server: Server, logger: Logger = silentLogger, regi
     const { status } = errorCatalogue[code]
     const requestId = randomUUID()
     refused.inc({ code })
-    logger.info({ event: 'request_refused', code, status, requestId }, 'A request was refused.')
+    logger.info({ event: 'request_refused', code, status, id: requestId }, 'A request was refused.')
     writeError(socket, code, [`X-Request-Id: ${requestId}`, ...headers])
   }
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {

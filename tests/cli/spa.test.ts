@@ -182,7 +182,7 @@ describe('the built SPA', () => {
       const answer = await fetch(`${http}/assets/page.html`)
       expect([answer.status, await errorOf(answer)]).toEqual([500, 'server_error'])
       const lines = log.lines.map((line) => JSON.parse(line) as Record<string, unknown>)
-      expect(lines.filter(({ requestId }) => requestId === answer.headers.get('x-request-id'))).toMatchObject([
+      expect(lines.filter(({ id }) => id === answer.headers.get('x-request-id'))).toMatchObject([
         { level: 50, event: 'request_refused', code: 'server_error', status: 500, error: { code: 'ENXIO' } },
       ])
     } finally {

@@ -29,7 +29,7 @@ describe('the log of the OAuth Proxy', () => {
           status: answer.status,
           method: requestLine.split(' ')[0],
           route,
-          requestId,
+          id: requestId,
         },
       },
     ])

@@ -69,10 +69,10 @@ describe('a hardened server', () => {
       const answer = await other.answer()
       expect(answer.status).toBe(status)
       await other.closed()
-      const [requestId] = answer.values('x-request-id')
-      expect(requestId).toMatch(/^[\da-f-]{36}$/)
+      const [id] = answer.values('x-request-id')
+      expect(id).toMatch(/^[\da-f-]{36}$/)
       expect(answer.values('content-security-policy')).toEqual(["default-src 'none'; frame-ancestors 'none'"])
-      expect(log.at(-1)).toMatchObject({ event: 'request_refused', code, status, requestId })
+      expect(log.at(-1)).toMatchObject({ event: 'request_refused', code, status, id })
     }
     expect(log).toHaveLength(3)
     expect(JSON.stringify(log)).not.toMatch(/nonsense|internal|xxx/)
