@@ -35,6 +35,9 @@ export interface ErrorFields {
   /** OAuth error code (RFC 6749 section 5.2). */
   readonly oauthError?: string
   readonly status?: number
+  /** The host that a look-up was about, and the file that an operation was about: of the system's own errors. */
+  readonly hostname?: string
+  readonly path?: string
   readonly stack?: string
   readonly cause?: ErrorFields
 }
@@ -48,13 +51,23 @@ const codeFormat = /^(?:[A-Z][A-Z0-9_]{0,60}|[a-z][a-z_]{0,60})$/
  */
 export function describeError(error: unknown, depth = 0): ErrorFields {
   if (!types.isNativeError(error)) return describeOther(error)
-  const { code, error: oauthError, status } = error as { code?: unknown; error?: unknown; status?: unknown }
+  const {
+    code,
+    error: oauthError,
+    status,
+    syscall,
+    hostname,
+    path,
+  } = error as Readonly<Record<string, unknown>> & Error
   return {
     type: error.name,
     message: redactMessage(error),
     ...(isCode(code) ? { code } : {}),
     ...(isCode(oauthError) ? { oauthError } : {}),
     ...(typeof status === 'number' ? { status } : {}),
+    // The message has them too, where they look like tokens when they are long.
+    ...(typeof syscall === 'string' && isName(hostname) ? { hostname } : {}),
+    ...(typeof syscall === 'string' && isName(path) ? { path } : {}),
     ...(depth === 0 && error.stack !== undefined ? { stack: stackFrames(error.stack, error.message) } : {}),
     ...(error.cause !== undefined && depth < 3 ? { cause: describeError(error.cause, depth + 1) } : {}),
   }
@@ -64,6 +77,10 @@ function describeOther(value: unknown): ErrorFields {
   if (typeof value === 'string') return { type: 'string', message: redact(value) }
   const type = typeof value === 'object' && value !== null ? value.constructor?.name : undefined
   return { type: type ?? typeof value, message: 'not an error' }
+}
+
+function isName(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= longestMessage
 }
 
 function isCode(value: unknown): value is string {
@@ -85,7 +102,9 @@ function redact(text: string): string {
       .replace(/[?#][^\s"]*/g, '?[redacted]')
       .replace(/\/\/[^\s/@]*@/g, '//[redacted]@')
       // Anything long and dense enough to be a token, a code or a key, with all that hangs on it.
-      .replace(/(?:[\w+%~-]+[./])*[\w+%~-]{20,}(?:[./=][\w+%~-]*)*/g, '[redacted]')
+      .replace(/(?:[\w+%~-]+[./])*[\w+%~-]{20,}(?:[./=][\w+%~-]*)*/g, (dense) =>
+        /^E[A-Z_]{1,59}$/.test(dense) ? dense : '[redacted]',
+      )
   )
 }
 

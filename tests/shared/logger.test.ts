@@ -1,3 +1,5 @@
+import dns from 'node:dns'
+import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
@@ -51,10 +53,25 @@ describe('an error in the log', () => {
       'Invalid character in header content ["authorization"]',
       '"response" body "access_token" property must be a string',
       'getaddrinfo ENOTFOUND as.example',
+      'certificate_file: cannot be used (ERR_OSSL_PEM_NO_START_LINE)',
       "Cannot read properties of undefined (reading 'sid')",
     ]) {
       expect(describeError(new TypeError(text)).message).toBe(text)
     }
+  })
+
+  it('tells the host and the file of an error of the system, however long their names are', async () => {
+    const host = 'token-handler-redis-headless.example.invalid'
+    const lookup = await dns.promises.lookup(host).catch((error: unknown) => error)
+    expect(describeError(lookup)).toMatchObject({ hostname: host })
+    const path = '/nowhere/token-handler-production/keys.json'
+    expect(describeError(thrownBy(() => readFileSync(path)))).toMatchObject({ code: 'ENOENT', path })
+    // Nothing of that kind is taken from an error of anybody else.
+    expect(describeError(Object.assign(new Error('x'), { hostname: token, path: jwt }))).toEqual({
+      type: 'Error',
+      message: 'x',
+      stack: expect.any(String),
+    })
   })
 
   it.each<[string, () => unknown]>([
