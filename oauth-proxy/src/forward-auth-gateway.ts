@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { TLSSocket } from 'node:tls'
-import { createPeers } from '@token-handler/shared'
+import { clientCertificateOf, createPeers } from '@token-handler/shared'
 import type { ForwardAuthOptions } from './options.ts'
 import { countNamed } from './request-headers.ts'
 
@@ -32,16 +32,11 @@ export function createGatewayCheck({
   }
   return (req) => {
     if (!peerOf(req).isTrustedProxy) return 'peer'
-    if (clientCertificate && !hasCertificate(req.socket as Partial<TLSSocket>)) return 'certificate'
+    if (clientCertificate && clientCertificateOf(req.socket as Partial<TLSSocket>) === undefined) return 'certificate'
     return secrets.length === 0 || hasSecret(req) ? undefined : 'secret'
   }
 }
 
 function digest(text: string): Buffer {
   return createHash('sha256').update(text, 'latin1').digest()
-}
-
-/** Signed by the listener's authority, and there: a resumed session carries what its first handshake showed. */
-function hasCertificate(socket: Partial<TLSSocket>): boolean {
-  return socket.authorized === true && socket.getPeerX509Certificate?.() !== undefined
 }

@@ -1,9 +1,13 @@
+import { X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
 import { rmSync, writeFileSync } from 'node:fs'
 import type { IncomingHttpHeaders } from 'node:http'
 import { request } from 'node:https'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import { clientCertificateOf } from '@token-handler/shared'
 import { makeCertificates, writeCertificates, type Certificates } from '../support/certificates.ts'
 import { adminKeys, startAdmin, type AdminUnderTest } from './admin-under-test.ts'
 
@@ -67,6 +71,28 @@ async function answerTo(
   return promise
 }
 
+async function openTls(options: ConnectionOptions): Promise<TLSSocket> {
+  const { port } = new URL(admin.adminUrl)
+  const socket = connect({
+    port: Number(port),
+    host: '127.0.0.1',
+    servername: 'localhost',
+    ca: listener.authority,
+    ...options,
+  })
+  await once(socket, 'secureConnect')
+  return socket
+}
+
+/** The ticket of a connection that showed no certificate. */
+async function sessionWithout(): Promise<Buffer> {
+  const socket = await openTls({})
+  const ticket = once(socket, 'session') as Promise<[Buffer]>
+  socket.write('GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')
+  socket.resume()
+  return (await ticket)[0]
+}
+
 describe('client certificates at the admin listener', () => {
   it('open the API, by the name in them', async () => {
     expect(await call('/admin/rules', operators.server)).toBe(200)
@@ -78,6 +104,26 @@ describe('client certificates at the admin listener', () => {
     expect(await call('/admin/rules', listener.server)).toBe(401)
     expect(await call('/admin/rules', undefined, { authorization: `Bearer ${adminKeys.alice}` })).toBe(401)
     expect(await call('/livez')).toBe(200)
+  })
+
+  it('are asked of resumed sessions too: one without opens nothing', async () => {
+    const session = await sessionWithout()
+    const resumed = await openTls({ session })
+    expect(resumed.isSessionReused()).toBe(true)
+    resumed.write('GET /admin/rules HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')
+    expect(await text(resumed)).toMatch(/^HTTP\/1\.1 401 /)
+  })
+
+  it('count by what was shown, whatever Node says of a session that has shown nothing', () => {
+    const shown = new X509Certificate(operators.server.certificate)
+    const socket = (authorized: boolean, certificate: X509Certificate | undefined) => ({
+      authorized,
+      getPeerX509Certificate: () => certificate,
+    })
+    expect(clientCertificateOf(socket(true, undefined))).toBeUndefined()
+    expect(clientCertificateOf(socket(false, shown))).toBeUndefined()
+    expect(clientCertificateOf({})).toBeUndefined()
+    expect(clientCertificateOf(socket(true, shown))).toBe(shown)
   })
 
   it('open the operations page without a key; the cookie is Secure, and nothing without the certificate', async () => {

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { TLSSocket } from 'node:tls'
+import { clientCertificateOf } from '@token-handler/shared'
 
 /**
  * Who may use the admin API: holders of a key (`Authorization: Bearer …`), by the key's name, and of a client certificate
@@ -33,8 +34,9 @@ export function createKeyHolders(keys: Readonly<Record<string, string>>): (given
 
 /** @returns Who the client certificate of the connection names; `undefined` without one that the authority signed. */
 export function certificateNameOf({ socket }: IncomingMessage): string | undefined {
-  const { authorized = false } = socket as Partial<TLSSocket>
-  return authorized ? `certificate ${commonNameOf(socket as TLSSocket)}` : undefined
+  return clientCertificateOf(socket as Partial<TLSSocket>) === undefined
+    ? undefined
+    : `certificate ${commonNameOf(socket as TLSSocket)}`
 }
 
 function digestOf(key: string): Buffer {
