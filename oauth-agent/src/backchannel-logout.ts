@@ -36,7 +36,8 @@ export function backchannelLogout(deps: BackchannelLogoutDeps): RequestHandler {
       throw invalid(problem)
     }
     const { token } = verified
-    const ended = await endSessions(token, deps)
+    const seen: FirstSeen = { at: Infinity }
+    const ended = await endSessions(token, deps, seen)
     const about = token.sid === undefined ? { target: 'subject', subject: token.sub } : { target: 'session' }
     const record = { event: 'backchannel_logout', subject: token.sub, ...about } as const
     switch (ended) {
@@ -46,7 +47,7 @@ export function backchannelLogout(deps: BackchannelLogoutDeps): RequestHandler {
         throw invalid('jti was used before.')
       case 'unknown': {
         audit.record({ ...record, outcome: 'pending', reason: 'store_unavailable' })
-        const attempt = async (): Promise<boolean> => (await endSessions(token, deps)) !== 'unknown'
+        const attempt = async (): Promise<boolean> => (await endSessions(token, deps, seen)) !== 'unknown'
         background.persist('back-channel logout', attempt, { longestPauseMs: 2_000 })
         throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
       }
@@ -74,6 +75,11 @@ function invalid(detail: string): TokenHandlerError {
   return new TokenHandlerError('invalid_logout_token', { detail })
 }
 
+/** When a logout token came, on the ledger's clock: it does not move while the store is away, for who logs in meanwhile is in. */
+interface FirstSeen {
+  at: number
+}
+
 /**
  * Sessions that began before the token was seen first are over: those that carry its `sid`, else those of its `sub`. A
  * `sub` beside a `sid` also ends the subject's sessions whose ID token named none.
@@ -81,6 +87,7 @@ function invalid(detail: string): TokenHandlerError {
 async function endSessions(
   { jti, sid, sub }: LogoutToken,
   { options, ledger }: Pick<BackchannelLogoutDeps, 'options' | 'ledger'>,
+  seen: FirstSeen,
 ): Promise<'ended' | 'used' | 'unknown'> {
   const { issuer } = options.authorizationServer
   const id = identityHash(issuer, jti)
@@ -96,7 +103,8 @@ async function endSessions(
   for (const key of keys) {
     const added = await ledger.addRule((now) => {
       // Clocks count whole milliseconds: what began in the same one is over, too.
-      const before = (claim.state === 'claimed' ? claim.claimedAt : now) + 1
+      seen.at = Math.min(seen.at, claim.state === 'claimed' ? claim.claimedAt : now)
+      const before = seen.at + 1
       const expiresAt = before + options.session.absoluteSeconds * 1000
       return { key, before, reason: 'backchannel_logout', expiresAt }
     })

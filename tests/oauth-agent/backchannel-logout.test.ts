@@ -364,6 +364,24 @@ describe('while the store is away', () => {
     expect(audit.events).toContainEqual(expect.objectContaining({ event: 'backchannel_logout', outcome: 'pending' }))
   })
 
+  it('a logout token that nobody could claim ends what began before it came, however late it is written', async () => {
+    const before = await loggedIn('u', 's1')
+    clock.advanceSeconds(1)
+    ledger.cut = new Set(['claimLogoutToken'])
+    // As a store does that is away: the rule holds in this process.
+    ledger.replaced.addRule = async (build) => {
+      build(clock.now())
+      return { state: 'unknown' }
+    }
+    expect((await send(await server.makeLogoutToken({ claims: { sub: 'u', sid: 's1' } }))).status).toBe(503)
+    clock.advanceSeconds(1)
+    const after = await loggedIn('u', 's1')
+    ledger.replaced = {}
+    ledger.cut = false
+    await until('the first one is over', async () => (await isLoggedIn(before)) === false)
+    expect(await isLoggedIn(after)).toBe(true)
+  })
+
   it('a logout token that was claimed and not written ends, when it comes again, what began before it came first', async () => {
     const before = await loggedIn('u', 's1')
     clock.advanceSeconds(1)

@@ -414,6 +414,14 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
         expect(ledger.rules.endOf(other.identity)).toBe('revoked')
       })
 
+      it('takes another rule after one about times before 1970', async () => {
+        const rule = { key: 'all', reason: 'revoked', expiresAt: clock.now() + 60_000 } as const
+        for (const before of [-31_000_000_000, -1, clock.now() + 1]) {
+          expect(await ledger.addRule(() => ({ ...rule, before }))).toMatchObject({ state: 'added' })
+        }
+        expect(ledger.rules.endOf(session.identity)).toBe('revoked')
+      })
+
       it('without a rule leaves the access cookie to run out, and ends the session all the same', async () => {
         await session.end('replaced', false)
         expect(ledger.rules.endOf(session.identity)).toBeUndefined()

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll } from '@jest/globals'
+import { afterAll, beforeAll, expect, it } from '@jest/globals'
 import { openRedisLedger, silentLogger, systemClock } from '@token-handler/shared'
 import { describeLedger } from '../shared/ledger-contract.ts'
 import { randomSid } from '../shared/ledger-session.ts'
@@ -31,4 +31,19 @@ describeLedger('redis', async (clock) => {
     },
     close: () => ledger.close(),
   }
+})
+
+it('forgets expired rules, however many there are', async () => {
+  const keyPrefix = randomSid()
+  const open = () => openRedisLedger({ url: redis.url, keyPrefix, clock: systemClock, logger: silentLogger })
+  const rules = async (): Promise<number> => Number(await redis.command('HLEN', `{${keyPrefix}}:rules`))
+  const writer = await open()
+  const build = (subject: number) => (now: number) =>
+    ({ key: `sub:${subject}`, before: now, reason: 'revoked', expiresAt: now - 1 }) as const
+  await Promise.all(Array.from({ length: 1200 }, (_, subject) => writer.addRule(build(subject))))
+  expect(await rules()).toBe(1200)
+  await writer.close()
+  const other = await open()
+  await until('none is left', async () => (await rules()) === 0)
+  await other.close()
 })

@@ -251,12 +251,14 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
 
   async function sweep(): Promise<void> {
     rules.forgetExpired()
-    const sweeps = [
-      connection.script(sweepScript, [keys.rules, keys.ruleExpiry], []),
-      connection.command(['ZREMRANGEBYSCORE', keys.sessions, '-inf', `(${now()}`]),
-    ]
+    const sweeps = [sweepRules(), connection.command(['ZREMRANGEBYSCORE', keys.sessions, '-inf', `(${now()}`])]
     // The next sweep finds the same.
     await Promise.allSettled(sweeps)
+  }
+
+  /** Some at a time, for the server does nothing else meanwhile. */
+  async function sweepRules(): Promise<void> {
+    while (!isClosed && Number(await connection.script(sweepScript, [keys.rules, keys.ruleExpiry], [])) > 0);
   }
 
   const timers: NodeJS.Timeout[] = []
@@ -273,6 +275,7 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
     synchronise,
     start() {
       timers.push(setInterval(() => void beat(), heartbeatMs).unref(), setInterval(() => void sweep(), sweepMs).unref())
+      void sweep()
       void follow()
     },
     close() {

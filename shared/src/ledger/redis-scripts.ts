@@ -76,7 +76,7 @@ const addRule = `
 local function addRule(keys, key, before, expires, reason)
   local known = redis.call('HGET', keys.rules, key)
   if known then
-    local knownBefore, knownExpires = string.match(known, '^(%d+) (%d+) ')
+    local knownBefore, knownExpires = string.match(known, '^(%-?%d+) (%-?%d+) ')
     if tonumber(knownBefore) > tonumber(before) then before = knownBefore end
     if tonumber(knownExpires) > tonumber(expires) then expires = knownExpires end
   end

@@ -184,15 +184,22 @@ async function openSqliteStore({
   async function sweep(): Promise<void> {
     rules.forgetExpired()
     for (const table of ['session', 'login', 'rule', 'token']) {
-      await attempt((open) => {
-        const expired = `FROM ${table} WHERE expires_at < ?`
-        if (open.database.prepare(`SELECT 1 ${expired} LIMIT 1`).get(clock.now()) === undefined) return
-        const rows = `SELECT rowid ${expired} LIMIT ${sweepRows}`
-        inTransaction(open, () =>
-          open.database.prepare(`DELETE FROM ${table} WHERE rowid IN (${rows})`).run(clock.now()),
-        )
-      })
+      // A few at a time, for requests and other processes wait meanwhile.
+      while (!isClosed && (await sweepSome(table)) === sweepRows) await nextTurn()
     }
+  }
+
+  /** @returns How many rows went; none where the file cannot be had. */
+  async function sweepSome(table: string): Promise<number> {
+    let swept = 0
+    await attempt((open) => {
+      const expired = `FROM ${table} WHERE expires_at < ?`
+      if (open.database.prepare(`SELECT 1 ${expired} LIMIT 1`).get(clock.now()) === undefined) return
+      const rows = `SELECT rowid ${expired} LIMIT ${sweepRows}`
+      const remove = open.database.prepare(`DELETE FROM ${table} WHERE rowid IN (${rows})`)
+      swept = Number(inTransaction(open, () => remove.run(clock.now())).changes)
+    })
+    return swept
   }
 
   catchUp(file)
