@@ -47,3 +47,19 @@ it('forgets expired rules, however many there are', async () => {
   await until('none is left', async () => (await rules()) === 0)
   await other.close()
 })
+
+it('puts a rule back that a server lost which has as many of others: each process counts its own', async () => {
+  const keyPrefix = randomSid()
+  const ledger = await openRedisLedger({ url: redis.url, keyPrefix, clock: systemClock, logger: silentLogger })
+  const rule = { key: 'sub:alice', reason: 'revoked' } as const
+  await ledger.addRule((now) => ({ ...rule, before: now, expiresAt: now + 60_000 }))
+  // A replica that became the server: it did not get this write, and others have written as many rules since.
+  const rules = `{${keyPrefix}}:rules`
+  const writer = (await redis.command('KEYS', `{${keyPrefix}}:writer:*`)).trim()
+  await redis.command('HDEL', rules, rule.key)
+  await redis.command('DECR', writer)
+  await redis.command('CLIENT', 'KILL', 'TYPE', 'normal')
+  await until('the rule is back', async () => (await redis.command('HEXISTS', rules, rule.key)).trim() === '1')
+  expect(await redis.command('HGET', rules, rule.key)).toContain(rule.reason)
+  await ledger.close()
+})

@@ -172,7 +172,7 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
   function writeRule(rule: Rule): Promise<unknown> {
     return connection.script(
       ruleScript,
-      [keys.meta, keys.rules, keys.ruleExpiry, keys.feed],
+      [keys.meta, keys.rules, keys.ruleExpiry, keys.feed, writer],
       [rule.key, String(rule.before), String(rule.expiresAt), rule.reason],
     )
   }
@@ -258,7 +258,7 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
 
   /** Some at a time, for the server does nothing else meanwhile. */
   async function sweepRules(): Promise<void> {
-    while (!isClosed && Number(await connection.script(sweepScript, [keys.rules, keys.ruleExpiry], [])) > 0);
+    while (Number(await connection.script(sweepScript, [keys.rules, keys.ruleExpiry], [])) > 0);
   }
 
   const timers: NodeJS.Timeout[] = []

@@ -110,11 +110,11 @@ end
 return redis.call('INCR', KEYS[3])
 `)
 
-/** KEYS meta, rules, rule expiry, feed. ARGV key, before, expires_at, reason. */
+/** KEYS meta, rules, rule expiry, feed, writer. ARGV key, before, expires_at, reason. Answers how often this process has written. */
 export const ruleScript: RedisScript = redisScript(`${addRule}
 local keys = { meta = KEYS[1], rules = KEYS[2], expiry = KEYS[3], feed = KEYS[4] }
 addRule(keys, ARGV[1], ARGV[2], ARGV[3], ARGV[4])
-return 1
+return redis.call('INCR', KEYS[5])
 `)
 
 /** A process that is silent for this long counts its writes anew. */

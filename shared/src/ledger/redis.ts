@@ -280,8 +280,8 @@ async function openRedisStore(options: RedisLedgerOptions): Promise<LedgerStore>
       const added = await attempt(async () => {
         const [serverMs, id] = (await connection.script(stateScript, [keys.meta, keys.feed, writer], [])) as unknown[]
         const rule = build(feed.observe(serverMs, id))
-        const all = [keys.meta, keys.rules, keys.ruleExpiry, keys.feed]
-        await rulesConnection.script(ruleScript, all, ruleArguments(rule))
+        const all = [keys.meta, keys.rules, keys.ruleExpiry, keys.feed, writer]
+        feed.wrote(Number(await rulesConnection.script(ruleScript, all, ruleArguments(rule))))
         await replicated()
         rules.add(rule)
         return { state: 'added' } as const

@@ -185,11 +185,11 @@ async function openSqliteStore({
     rules.forgetExpired()
     for (const table of ['session', 'login', 'rule', 'token']) {
       // A few at a time, for requests and other processes wait meanwhile.
-      while (!isClosed && (await sweepSome(table)) === sweepRows) await nextTurn()
+      while ((await sweepSome(table)) === sweepRows) await nextTurn()
     }
   }
 
-  /** @returns How many rows went; none where the file cannot be had. */
+  /** @returns How many rows went; none where the file cannot be had, or is closed. */
   async function sweepSome(table: string): Promise<number> {
     let swept = 0
     await attempt((open) => {
