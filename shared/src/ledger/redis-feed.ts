@@ -10,6 +10,7 @@ import {
   ruleScript,
   stateScript,
   sweepScript,
+  sweptAtOnce,
   writerMs,
   type RedisKeys,
 } from './redis-scripts.ts'
@@ -258,7 +259,9 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
 
   /** Some at a time, for the server does nothing else meanwhile. */
   async function sweepRules(): Promise<void> {
-    while (Number(await connection.script(sweepScript, [keys.rules, keys.ruleExpiry], [])) > 0);
+    let swept: unknown
+    do swept = await connection.script(sweepScript, [keys.rules, keys.ruleExpiry], [])
+    while (swept === sweptAtOnce)
   }
 
   const timers: NodeJS.Timeout[] = []

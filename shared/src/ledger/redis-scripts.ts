@@ -148,9 +148,12 @@ export const replicasScript: RedisScript = redisScript(`${now}
 return { now, redis.call('HGETALL', KEYS[1]) }
 `)
 
-/** KEYS rules, rule expiry. Forgets some expired rules. */
+/** Expired rules that one call of {@link sweepScript} forgets at most. */
+export const sweptAtOnce = 500
+
+/** KEYS rules, rule expiry. Forgets some expired rules; answers how many. */
 export const sweepScript: RedisScript = redisScript(`${now}
-local keys = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. now, 'LIMIT', 0, 500)
+local keys = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. now, 'LIMIT', 0, ${sweptAtOnce})
 if #keys == 0 then return 0 end
 redis.call('HDEL', KEYS[1], unpack(keys))
 redis.call('ZREM', KEYS[2], unpack(keys))
