@@ -135,18 +135,14 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
       } catch (error) {
         const isRuledOut = error instanceof TokenHandlerError && error.code === 'session_ended'
         const asid = asSessionHash(tokens.idToken.claims, issuer)
-        if (isRuledOut || !mayShareGrant(asid, shownSession(cookieHeader))) authorizationServer.revoke(tokens)
+        if (isRuledOut || !mayShareGrant(asid, sessions.openUnexpired(cookieHeader)?.claims))
+          authorizationServer.revoke(tokens)
         throw error
       }
     } catch (error) {
       await ledger.discard(sid)
       throw error
     }
-  }
-
-  function shownSession(cookieHeader: string | undefined): RefreshCookieClaims | undefined {
-    const shown = sessions.open(cookieHeader)
-    return shown !== undefined && 'claims' in shown ? shown.claims : undefined
   }
 
   async function complete({ claims }: Generation): Promise<void> {
@@ -195,7 +191,7 @@ export function createCodeRedemption(deps: CodeRedemptionDeps): (redemption: Red
    * servers end that session's grant with it, and so the login that was just made (docs/decisions/0006).
    */
   async function endReplaced(cookieHeader: string | undefined, { claims: { asid } }: Generation): Promise<void> {
-    const replaced = shownSession(cookieHeader)
+    const replaced = sessions.openUnexpired(cookieHeader)?.claims
     for (const sid of readSids(cookieHeader, names)) {
       const known = replaced?.sid === sid ? replaced : undefined
       if (known !== undefined && !mayShareGrant(asid, known)) await sessions.endAndRevoke(known, 'replaced', false)

@@ -51,8 +51,7 @@ export function logout(deps: LogoutDeps): RequestHandler {
   const { names, sessions, cookies, pendingLogins, isWithinLimit } = deps
   return async (req, res) => {
     const { cookie: cookieHeader } = req.headers
-    const opened = sessions.open(cookieHeader)
-    const session = opened !== undefined && 'claims' in opened ? opened : undefined
+    const session = sessions.openUnexpired(cookieHeader)
     const sids = readSids(cookieHeader, names)
     let mayLookUp: boolean | undefined
     for (const sid of sids) {

@@ -57,6 +57,8 @@ export type JudgedSession =
 export interface Sessions {
   /** The session of a Cookie header, if its cookies open and belong together. */
   open(cookieHeader: string | undefined): ShownSession | { readonly expiredSid: string } | undefined
+  /** The same, if it has not expired. */
+  openUnexpired(cookieHeader: string | undefined): ShownSession | undefined
   /**
    * Opens and asks the ledger (rows 9 to 15); without the store, the sealed cookie and the rules answer. The ledger's word
    * that a session lives counts only beside rules that are fresh: the subject, the client or the key may be over.
@@ -316,6 +318,11 @@ export function createSessions(deps: SessionsDeps): Sessions {
           return opened.ok && opened.claims.sid === sid
         }),
       ),
+
+    openUnexpired(cookieHeader) {
+      const session = open(cookieHeader)
+      return session !== undefined && 'claims' in session ? session : undefined
+    },
 
     async judge(cookieHeader, cameAt) {
       const session = open(cookieHeader)
