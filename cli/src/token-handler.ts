@@ -92,7 +92,15 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
   const spa = deps.spa ?? devServer?.handle ?? configuredSpa(config, configFile, logger)
 
   const server = deps.server ?? createPublicServer(config.listen, { configFile, options: serverOptions, logger })
+  const { max_connections: maxConnections } = config.listen
+  server.maxConnections = maxConnections
   hardenServer(server, logger, registry)
+  if (server.maxConnections < maxConnections) {
+    logger.warn(
+      { event: 'few_open_files', wanted: maxConnections, connections: server.maxConnections },
+      'The process may open too few files for listen.max_connections: raise the limit (ulimit -n, LimitNOFILE, ulimits of a container).',
+    )
+  }
   const { agent_path: agentPath } = config.cookies
   const apiPaths = apiPathsOf(config)
   server.on('request', dispatch({ agent, proxy, spa, agentPath, apiPaths }))

@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { STATUS_CODES, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { Server as TlsServer } from 'node:tls'
 import { Counter, errorCatalogue, Registry, silentLogger, type ErrorCode, type Logger } from '@token-handler/shared'
 import { awaitsContinue } from './answers.ts'
+import { ClientConnections, type HttpSocket } from './client-connections.ts'
+import { mostOpenFiles } from './open-files.ts'
 
 /**
  * Options for every public listener; give them to `http.createServer`. Durations are milliseconds.
@@ -28,13 +29,20 @@ export const serverOptions: ServerOptions = {
 /** A client that takes nothing of an answer that was ended is cut off after this; routes of the OAuth Proxy say so themselves. */
 const unreadMs = 60_000
 
-/** Open connections of one listener; one more is closed at once. */
+/** Most open connections of one listener, unless its `maxConnections` says otherwise. */
 const maxConnections = 20_000
+
+/** Of the open files that the process may have, these are for other things than connections. */
+const ownFiles = 256
 
 /**
  * Makes a server answer in JSON what Node answers in text or not at all: requests that are not HTTP, come too slowly or
  * carry too much, and CONNECT. Who sends `Expect: 100-continue` is asked for the body when a handler reads it, and not when
  * it answers without; any other expectation is the handler's to judge (RFC 9110 section 10.1.1).
+ *
+ * The number of connections is limited to the server's `maxConnections` (20,000 unless set before), and to what the open
+ * files of the process allow, each request taking a second one towards its API. The last free place is not kept by whoever
+ * came first: connections without a request under way are closed for new ones.
  * @param logger Gets one line for each request that is refused here.
  * @param registry Where metrics are registered; one of its own unless given.
  */
@@ -52,8 +60,14 @@ export function hardenServer(server: Server, logger: Logger = silentLogger, regi
     registers: [registry],
   })
   server.on('drop', () => dropped.inc())
-  server.maxConnections = maxConnections
-  spareUnsentAnswers(server)
+  const displaced = new Counter({
+    name: 'token_handler_displaced_connections_total',
+    help: 'Connections without a request under way that were closed to make room for others.',
+    registers: [registry],
+  })
+  server.maxConnections = connectionLimit(server.maxConnections)
+  const connections = new ClientConnections(server, (count) => displaced.inc(count))
+  spareUnsentAnswers(server, connections)
   server.setTimeout(unreadMs, (socket) => {
     const { _httpMessage: answer } = socket as HttpSocket
     // What has not ended may be quiet for as long as its handler likes. Idle connections are left to whoever listens here.
@@ -88,19 +102,23 @@ export function hardenServer(server: Server, logger: Logger = silentLogger, regi
 }
 
 /**
+ * Most connections of a listener: as many as wanted, if the open files are enough for them and as many to APIs.
+ * @param wanted 20,000 unless given.
+ */
+function connectionLimit(wanted: number | undefined): number {
+  const allowed = Math.max(ownFiles / 2, Math.floor((mostOpenFiles() - ownFiles) / 2))
+  return Math.min(wanted ?? maxConnections, allowed)
+}
+
+/**
  * Node takes a connection for idle once its answer was ended, although the client may not have all of it yet, and cuts it
  * when the server is closed. Those that still have something to send are spared, until they have sent it.
  */
-function spareUnsentAnswers(server: Server): void {
-  const open = new Set<Socket>()
-  server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', (socket: Socket) => {
-    open.add(socket)
-    socket.on('close', () => open.delete(socket))
-  })
+function spareUnsentAnswers(server: Server, connections: ClientConnections): void {
   const closeIdleConnections = server.closeIdleConnections.bind(server)
   // The server calls it by itself when it is closed.
   server.closeIdleConnections = () => {
-    const sending = [...open].filter(({ writableLength }) => writableLength > 0)
+    const sending = connections.sending()
     for (const socket of sending) socket.destroy = () => socket
     closeIdleConnections()
     for (const socket of sending) Reflect.deleteProperty(socket, 'destroy')
@@ -125,11 +143,6 @@ function askForBodyWhenRead(req: IncomingMessage, res: ServerResponse): void {
 export function isAnswering(socket: Duplex): boolean {
   const { _httpMessage: answer } = socket as HttpSocket
   return answer !== undefined && answer !== null
-}
-
-/** A socket of node:http knows which answer is being written to it; Node's own handler asks the same. */
-interface HttpSocket extends Duplex {
-  readonly _httpMessage?: ServerResponse | null
 }
 
 const parserErrors = new Map<string | undefined, ErrorCode>([

@@ -25,8 +25,15 @@ export interface WorkingFolder {
   read(name: string): string
   /** Runs the command to its end. */
   run(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<Ended>
-  /** Starts the command; `ended` resolves when it stops. */
-  start(args: readonly string[]): { readonly process: ChildProcess; readonly ended: Promise<Ended> }
+  /**
+   * Starts the command; `ended` resolves when it stops.
+   * @param openFiles Most files that it may have open; as many as this process unless given.
+   */
+  start(
+    args: readonly string[],
+    env?: Readonly<Record<string, string>>,
+    openFiles?: number,
+  ): { readonly process: ChildProcess; readonly ended: Promise<Ended> }
   /** Ends what still runs, and removes the folder. */
   remove(): Promise<void>
 }
@@ -38,8 +45,11 @@ export function workingFolder(): WorkingFolder {
   function start(
     args: readonly string[],
     env: Readonly<Record<string, string>> = {},
+    openFiles?: number,
   ): { process: ChildProcess; ended: Promise<Ended> } {
-    const child = spawn(process.execPath, ['--conditions=development', main, ...args], {
+    const limit = openFiles === undefined ? '' : `ulimit -n ${openFiles};`
+    const command = [process.execPath, '--conditions=development', main, ...args]
+    const child = spawn('sh', ['-c', `${limit} exec "$0" "$@"`, ...command], {
       cwd: path,
       env: { PATH: process.env['PATH'] ?? '', NODE_NO_WARNINGS: '1', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

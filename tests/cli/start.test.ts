@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { connect, type AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { Canaries } from '../support/canary.ts'
 import { workingFolder, type WorkingFolder } from './command-line.ts'
@@ -74,6 +74,28 @@ describe('token-handler start', () => {
       .map((line) => (JSON.parse(line) as { event: string }).event)
     expect(events).toEqual(expect.arrayContaining(['started', 'discovery_failed', 'request', 'stopping']))
     expect(canaries.find(stdout)).toEqual([])
+  })
+
+  it('[D-LIM-01] serves while others take the connections that few open files allow, and says how few', async () => {
+    const port = await freePort()
+    folder.write('secret.txt', 'a client secret')
+    await folder.run(['keys', 'generate', '--out', 'keys.json'])
+    folder.configure(local(port))
+    const running = folder.start(['start'], {}, 600)
+    await answerOf(`http://127.0.0.1:${port}/oauth-agent/session`)
+    const sockets = Array.from({ length: 700 }, () => connect(port, '127.0.0.1').on('error', () => undefined))
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')))
+    const session = await fetch(`http://127.0.0.1:${port}/oauth-agent/session`, {
+      headers: { 'token-handler-version': '1' },
+    })
+    expect(await session.json()).toEqual({ is_logged_in: false })
+    for (const socket of sockets) socket.destroy()
+    running.process.kill('SIGTERM')
+    const { stdout } = await running.ended
+    const lines = stdout.trimEnd().split('\n')
+    expect(lines.map((line) => JSON.parse(line) as Record<string, unknown>)).toContainEqual(
+      expect.objectContaining({ event: 'few_open_files', wanted: 20_000, connections: 172 }),
+    )
   })
 
   it.each([

@@ -14,4 +14,12 @@ export const tls = z.strictObject({
 export const publicListen = listen.extend({
   port: listen.shape.port.default(3000).describe('Port to listen on.'),
   tls: tls.optional().describe('Terminates TLS here; changed files are read without a restart.'),
+  max_connections: z
+    .int()
+    .min(16)
+    .max(1_000_000)
+    .default(20_000)
+    .describe(
+      'Most open connections of one process, fewer where it may open less than twice as many files. Before they are all taken, those without a request under way are closed to make room.',
+    ),
 })
