@@ -27,6 +27,8 @@ export interface SpaOptions {
    * root element, so that one build serves every environment.
    */
   readonly agentUrl?: string | undefined
+  /** A client that takes nothing of a file for so many milliseconds is cut off. Default: 60,000. */
+  readonly unreadMs?: number
   /** Gets one line for each request that is refused. */
   readonly logger: Logger
 }
@@ -36,7 +38,7 @@ export interface SpaOptions {
  * @throws Error (ENOENT) when the folder has no index.html or no callback.html.
  */
 export function createSpaHandler(options: SpaOptions): RequestListener {
-  const { root, origin, callbackPath, connectOrigins, otherOrigins = [], agentUrl, logger } = options
+  const { root, origin, callbackPath, connectOrigins, otherOrigins = [], agentUrl, unreadMs = 60_000, logger } = options
   const readPage = (name: string): string => withAgentUrl(readFileSync(join(root, name), 'utf8'), agentUrl)
   const index = readPage('index.html')
   const callback = readPage('callback.html')
@@ -72,6 +74,8 @@ export function createSpaHandler(options: SpaOptions): RequestListener {
   app.use((_req, res) => refuse(res))
 
   return (req, res) => {
+    // Else it would hold a connection and an open file for as long as it likes.
+    res.setTimeout(unreadMs, () => res.destroy())
     protect(res)
     // Express itself would answer an error with a page that holds the stack.
     app(req as Request, res as Response, (error?: unknown) => refuse(res, error))

@@ -1,5 +1,5 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, type Server, type ServerResponse } from 'node:http'
 import { connect, createServer as createSocketServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
@@ -11,7 +11,7 @@ import { keptLog } from '../support/kept-log.ts'
 
 const locked = "default-src 'none'; frame-ancestors 'none'"
 const root = mkdtempSync(join(tmpdir(), 'token-handler-spa-test-'))
-const opened: { close(): unknown }[] = []
+const opened: { readonly server?: Server; close(): unknown }[] = []
 const log = keptLog()
 let http: string
 let https: string
@@ -240,6 +240,17 @@ describe('the built SPA', () => {
     }
   })
 
+  it('[D-LIM-04] lets go of clients that take nothing, and of the file', async () => {
+    writeFileSync(join(root, 'assets', 'film-12345678.mp4'), Buffer.alloc(30_000_000))
+    const url = new URL(await serve({ origin: 'http://localhost:3000', connectOrigins: [], unreadMs: 100 }))
+    const socket = connect(Number(url.port), '127.0.0.1').pause()
+    socket.write('GET /assets/film-12345678.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    const [, answer] = (await once(opened.at(-1)?.server as Server, 'request')) as [unknown, ServerResponse]
+    await once(answer, 'close')
+    expect([answer.writableFinished, answer.statusCode]).toEqual([false, 200])
+    socket.destroy()
+  })
+
   it('stops the start when the folder lacks a page, and names the key', async () => {
     const config = checkConfig({
       public_url: 'http://localhost:3000',
@@ -265,7 +276,7 @@ async function serve(options: Omit<SpaOptions, 'root' | 'callbackPath' | 'logger
   const server = createServer(createSpaHandler({ root, callbackPath: '/callback', logger: log.logger, ...options }))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  opened.push({ close: () => [server.close(), server.closeAllConnections()] })
+  opened.push({ server, close: () => [server.close(), server.closeAllConnections()] })
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
