@@ -62,6 +62,9 @@ export interface RunningTokenHandler {
   close(): Promise<void>
 }
 
+/** Of fewer than these an operator should know. */
+const fewConnections = 4096
+
 /** Composes agent, proxy and SPA on one public listener, as the configuration says, and starts to listen. */
 export async function startTokenHandler(deps: TokenHandlerDeps): Promise<RunningTokenHandler> {
   const { config, configFile = '', keys, logger, only, clock = systemClock, registry = new Registry() } = deps
@@ -96,7 +99,8 @@ export async function startTokenHandler(deps: TokenHandlerDeps): Promise<Running
   server.maxConnections = maxConnections
   hardenServer(server, logger, registry)
   if (server.maxConnections < maxConnections) {
-    logger.warn(
+    const level = server.maxConnections < fewConnections ? 'warn' : 'info'
+    logger[level](
       { event: 'few_open_files', wanted: maxConnections, connections: server.maxConnections },
       'The process may open too few files for listen.max_connections: raise the limit (ulimit -n, LimitNOFILE, ulimits of a container).',
     )
