@@ -1,6 +1,6 @@
 /**
- * No transformer: Jest strips the types itself (with --experimental-vm-modules), and the "development" export condition
- * resolves the workspaces to their sources, so that tests need no build.
+ * No transformer: Jest strips the types itself (with --experimental-vm-modules), and the export condition
+ * "token-handler-source" resolves the workspaces to their sources, so that tests need no build.
  */
 export default {
   testEnvironment: 'node',
@@ -9,7 +9,7 @@ export default {
   transform: {},
   extensionsToTreatAsEsm: ['.ts'],
   setupFiles: ['<rootDir>/tests/support/realm.ts'],
-  testEnvironmentOptions: { customExportConditions: ['node', 'node-addons', 'development', 'token-handler-source'] },
+  testEnvironmentOptions: { customExportConditions: ['node', 'node-addons', 'token-handler-source'] },
   // Tells a hang from a busy machine.
   testTimeout: 60_000,
   // Most tests wait for sockets and browsers, so both cores of a small machine are of use.

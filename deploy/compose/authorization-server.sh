@@ -3,4 +3,4 @@
 set -eu
 CLIENT_SECRET=$(cat /var/lib/token-handler/client/secret)
 export CLIENT_SECRET
-exec node --conditions=development /app/spa-example/authorization-server/main.ts
+exec node --conditions=token-handler-source /app/spa-example/authorization-server/main.ts

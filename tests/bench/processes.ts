@@ -18,7 +18,7 @@ export function startChild<Question, Answer>(
   place: Place,
   nodeOptions: readonly string[] = [],
 ): Child<Question, Answer> {
-  const [execPath, execArgv] = placed(place, process.execPath, ['--conditions=development', ...nodeOptions])
+  const [execPath, execArgv] = placed(place, process.execPath, ['--conditions=token-handler-source', ...nodeOptions])
   const child = fork(module, {
     execPath,
     execArgv,

@@ -48,7 +48,7 @@ export function workingFolder(): WorkingFolder {
     openFiles?: number,
   ): { process: ChildProcess; ended: Promise<Ended> } {
     const limit = openFiles === undefined ? '' : `ulimit -n ${openFiles};`
-    const command = [process.execPath, '--conditions=development', main, ...args]
+    const command = [process.execPath, '--conditions=token-handler-source', main, ...args]
     const child = spawn('sh', ['-c', `${limit} exec "$0" "$@"`, ...command], {
       cwd: path,
       env: { PATH: process.env['PATH'] ?? '', NODE_NO_WARNINGS: '1', ...env },

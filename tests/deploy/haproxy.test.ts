@@ -8,7 +8,7 @@ import { repository } from '../support/compose.ts'
 const recipe = readFileSync(join(repository, 'deploy/haproxy/haproxy.cfg'), 'utf8')
 
 describe('deploy/haproxy/haproxy.cfg', () => {
-  it('takes away what the OAuth Proxy denies (node --conditions=development tools/gateways/haproxy.ts)', () => {
+  it('takes away what the OAuth Proxy denies (node --conditions=token-handler-source tools/gateways/haproxy.ts)', () => {
     expect(withDeniedHeaders(recipe)).toBe(recipe)
     const rules = [...recipe.matchAll(/^ {2}http-request del-header (\S+) -m reg$/gm)].map(([, regex = '']) => regex)
     const isTaken = (name: string): boolean => rules.some((regex) => new RegExp(regex).test(name))

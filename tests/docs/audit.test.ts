@@ -4,7 +4,7 @@ import { auditEvents } from '@token-handler/shared'
 import { auditSchemaText, withEvents } from '../../tools/docs/audit.ts'
 
 const read = (name: string): string => readFileSync(new URL(`../../docs/${name}`, import.meta.url), 'utf8')
-const rewrite = 'node --conditions=development tools/docs/audit.ts'
+const rewrite = 'node --conditions=token-handler-source tools/docs/audit.ts'
 
 describe('docs/audit.md and docs/audit.schema.json', () => {
   it(`are what the source gives (${rewrite})`, () => {

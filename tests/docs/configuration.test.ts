@@ -5,7 +5,7 @@ import { loadConfig } from '@token-handler/shared'
 import { parse } from 'yaml'
 import { configurationKeys, schemaText, withTables } from '../../tools/docs/configuration.ts'
 
-const rewrite = 'node --conditions=development tools/docs/configuration.ts'
+const rewrite = 'node --conditions=token-handler-source tools/docs/configuration.ts'
 const file = (name: string): string => fileURLToPath(new URL(`../../docs/${name}`, import.meta.url))
 const read = (name: string): string => readFileSync(file(name), 'utf8')
 const keys = configurationKeys()

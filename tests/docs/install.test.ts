@@ -1,9 +1,17 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it } from '@jest/globals'
+import { afterAll, describe, expect, it } from '@jest/globals'
 
 const repository = join(import.meta.dirname, '../..')
 const read = (path: string): string => readFileSync(join(repository, path), 'utf8')
+
+interface Manifest {
+  readonly name: string
+  readonly exports: Readonly<Record<string, unknown>>
+}
+
 const scriptsOf = (path: string): Record<string, string> =>
   (JSON.parse(read(path)) as { scripts?: Record<string, string> }).scripts ?? {}
 
@@ -32,15 +40,37 @@ describe('the instructions to install', () => {
 })
 
 describe('a package', () => {
-  it.each(['shared', 'oauth-agent', 'oauth-proxy', 'cli', 'spa-example/client'])(
-    '%s is packed with what was built of it, its license and a page about it',
+  const packages = ['shared', 'oauth-agent', 'oauth-proxy', 'cli', 'spa-example/client']
+  const installed = mkdtempSync(join(tmpdir(), 'installed-'))
+  afterAll(() => rmSync(installed, { recursive: true }))
+
+  it.each(packages)(
+    '%s gives what was built of it, never its TypeScript, under all conditions that tools set',
     (workspace) => {
-      expect(scriptsOf(`${workspace}/package.json`)['prepack']).toMatch(/^tsc -b/)
-      expect(read(`${workspace}/LICENSE`)).toBe(read('LICENSE'))
-      const { name } = JSON.parse(read(`${workspace}/package.json`)) as { name: string }
-      expect(read(`${workspace}/README.md`)).toMatch(new RegExp(`^# ${name}\n`))
+      const { name, exports } = JSON.parse(read(`${workspace}/package.json`)) as Manifest
+      const folder = join(installed, 'node_modules', name)
+      cpSync(join(repository, workspace, 'package.json'), join(folder, 'package.json'), { recursive: true })
+      const modules = Object.keys(exports).map((path) => `${name}${path.slice(1)}`)
+      // Vite, Vitest and webpack set development, others the rest; Node.js refuses TypeScript below node_modules.
+      const set = 'development production module browser source typescript bun deno worker'.split(' ')
+      const program = `console.log(JSON.stringify(${JSON.stringify(modules)}.map((module) => import.meta.resolve(module))))`
+      const flags = [
+        ...set.flatMap((condition) => ['--conditions', condition]),
+        '--input-type=module',
+        '--eval',
+        program,
+      ]
+      const found = execFileSync(process.execPath, flags, { cwd: installed, encoding: 'utf8' })
+      expect((JSON.parse(found) as string[]).filter((url) => !/\/dist\/[a-z-]+\.js$|\.html$/.test(url))).toEqual([])
     },
   )
+
+  it.each(packages)('%s is packed with what was built of it, its license and a page about it', (workspace) => {
+    expect(scriptsOf(`${workspace}/package.json`)['prepack']).toMatch(/^tsc -b/)
+    expect(read(`${workspace}/LICENSE`)).toBe(read('LICENSE'))
+    const { name } = JSON.parse(read(`${workspace}/package.json`)) as { name: string }
+    expect(read(`${workspace}/README.md`)).toMatch(new RegExp(`^# ${name}\n`))
+  })
 })
 
 function inDocs(name: string): string {

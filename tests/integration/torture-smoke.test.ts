@@ -8,7 +8,7 @@ const run = fileURLToPath(new URL('../torture/run.ts', import.meta.url))
 const brief = ['--browsers', '4', '--tabs', '4', '--think', '200', '--timeout', '1']
 
 function torture(...args: string[]): Promise<{ readonly code: number | null; readonly stdout: string }> {
-  const child = spawn(process.execPath, ['--conditions=development', run, ...args], {
+  const child = spawn(process.execPath, ['--conditions=token-handler-source', run, ...args], {
     env: { PATH: process.env['PATH'] ?? '', NODE_NO_WARNINGS: '1' },
     stdio: ['ignore', 'pipe', 'ignore'],
   })

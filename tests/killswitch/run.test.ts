@@ -9,7 +9,16 @@ const program = fileURLToPath(new URL('./run.ts', import.meta.url))
 // What it says is checked, never how long anything took: figures of a smoke run mean nothing.
 describe('npm run killswitch', () => {
   it('prints one JSON object with every figure of a store', async () => {
-    const args = ['--conditions=development', program, '--quick', '--json', '--store', 'sqlite', '--rounds', '0']
+    const args = [
+      '--conditions=token-handler-source',
+      program,
+      '--quick',
+      '--json',
+      '--store',
+      'sqlite',
+      '--rounds',
+      '0',
+    ]
     const run = await promisify(execFile)(process.execPath, args).catch((error: { stdout: string }) => error)
     const report = JSON.parse(run.stdout) as Record<string, unknown>
     expect(report).toMatchObject({

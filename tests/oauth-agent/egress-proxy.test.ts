@@ -33,7 +33,7 @@ it('calls of the agent go through the proxy that NODE_USE_ENV_PROXY and HTTP_PRO
   try {
     const { stdout } = await promisify(execFile)(
       process.execPath,
-      ['--conditions=development', '--input-type=module', '--eval', program],
+      ['--conditions=token-handler-source', '--input-type=module', '--eval', program],
       { env: { ...process.env, NODE_USE_ENV_PROXY: '1', HTTP_PROXY: `http://127.0.0.1:${port}`, NO_PROXY: '' } },
     )
     expect(stdout).toBe('through the proxy')

@@ -8,7 +8,7 @@ import { parseRecords } from './audit-kit.ts'
 
 it('a reader of standard output that does not read stops nothing, and learns afterwards what it missed', async () => {
   const script = fileURLToPath(new URL('audit-stdout-process.ts', import.meta.url))
-  const child = spawn(process.execPath, ['--conditions=development', script], {
+  const child = spawn(process.execPath, ['--conditions=token-handler-source', script], {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     env: { PATH: process.env['PATH'] ?? '', NODE_NO_WARNINGS: '1' },
   })

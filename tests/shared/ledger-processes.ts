@@ -27,7 +27,7 @@ export interface LedgerProcess {
   kill(): Promise<void>
 }
 
-const nodeOptions = ['--conditions=development', '--disable-warning=ExperimentalWarning']
+const nodeOptions = ['--conditions=token-handler-source', '--disable-warning=ExperimentalWarning']
 const program = fileURLToPath(new URL('./ledger-process.ts', import.meta.url))
 
 /**

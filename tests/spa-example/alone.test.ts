@@ -15,7 +15,9 @@ const CLIENT = {
 }
 
 function run(main: string, env: Record<string, string>) {
-  return spawn(process.execPath, ['--conditions=development', main], { env: { PATH: process.env['PATH'], ...env } })
+  return spawn(process.execPath, ['--conditions=token-handler-source', main], {
+    env: { PATH: process.env['PATH'], ...env },
+  })
 }
 
 async function failure(main: string, env: Record<string, string>): Promise<string> {

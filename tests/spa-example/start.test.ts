@@ -29,7 +29,7 @@ interface Started {
 
 function start(args: readonly string[], env: Record<string, string> = {}): Started {
   const temporary = mkdtempSync(join(tmpdir(), 'token-handler-start-'))
-  const child = spawn(process.execPath, ['--conditions=development', 'spa-example/start.ts', ...args], {
+  const child = spawn(process.execPath, ['--conditions=token-handler-source', 'spa-example/start.ts', ...args], {
     cwd: root,
     env: { PATH: process.env['PATH'], TMPDIR: temporary, ...anyPorts, ...env },
   })

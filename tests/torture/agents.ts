@@ -159,7 +159,7 @@ export class AgentFleet {
   async #spawn(agent: number): Promise<'started' | number | NodeJS.Signals | null> {
     const { folder, preload, environment, history } = this.#options
     const loading = preload === undefined ? [] : ['--import', preload]
-    const args = ['--conditions=development', ...loading, main, 'start', '--only', 'agent']
+    const args = ['--conditions=token-handler-source', ...loading, main, 'start', '--only', 'agent']
     const child = spawn(process.execPath, [...args, '--config', `agent-${agent}.yaml`], {
       cwd: folder,
       env: { PATH: process.env['PATH'] ?? '', NODE_NO_WARNINGS: '1', ...environment(agent) },

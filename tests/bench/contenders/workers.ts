@@ -17,7 +17,7 @@ export function startWorkers(
   workers: number,
   { routes, upstreamPort, keyFile }: Surroundings,
 ): Promise<Contender | undefined> {
-  const args = ['--conditions=development', '--disable-warning=ExperimentalWarning', main]
+  const args = ['--conditions=token-handler-source', '--disable-warning=ExperimentalWarning', main]
   return startProgram(
     process.execPath,
     (configFile) => [...args, 'start', '--only', 'proxy', '--workers', String(workers), '--config', configFile],
