@@ -110,32 +110,34 @@ function FileTable(): ReactNode {
           None yet. This list is forgotten with the page; the storage keeps the files as long as the demo runs.
         </p>
       ) : (
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Name</th>
-              <th scope="col">Size</th>
-              <th scope="col">Sent</th>
-              <th scope="col" aria-label="Fetch" />
-            </tr>
-          </thead>
-          <tbody>
-            {files.map((file) => (
-              <tr key={file.name} data-testid="sent-file">
-                <td className="wide">{file.name}</td>
-                <td>{formatBytes(file.bytes)}</td>
-                <td>
-                  <time dateTime={file.at.toISOString()}>{file.at.toLocaleTimeString()}</time>
-                </td>
-                <td>
-                  <button type="button" className="small" data-testid="download" onClick={() => void fetchFile(file)}>
-                    Fetch
-                  </button>
-                </td>
+        <div className="scroll">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Name</th>
+                <th scope="col">Size</th>
+                <th scope="col">Sent</th>
+                <th scope="col" aria-label="Fetch" />
               </tr>
-            ))}
-          </tbody>
-        </table>
+            </thead>
+            <tbody>
+              {files.map((file) => (
+                <tr key={file.name} data-testid="sent-file">
+                  <td className="wide">{file.name}</td>
+                  <td>{formatBytes(file.bytes)}</td>
+                  <td>
+                    <time dateTime={file.at.toISOString()}>{file.at.toLocaleTimeString()}</time>
+                  </td>
+                  <td>
+                    <button type="button" className="small" data-testid="download" onClick={() => void fetchFile(file)}>
+                      Fetch
+                    </button>
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
       )}
     </section>
   )

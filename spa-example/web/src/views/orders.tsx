@@ -141,40 +141,47 @@ function OrderTable({ orders, onReload, onCancel }: OrderTableProps): ReactNode 
           None yet. The form above makes the first one.
         </p>
       ) : (
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">No.</th>
-              <th scope="col">Item</th>
-              <th scope="col">Quantity</th>
-              <th scope="col">Placed</th>
-              <th scope="col" aria-label="Cancel" />
-            </tr>
-          </thead>
-          <tbody data-testid="orders">
-            {orders.toReversed().map((order) => (
-              <tr key={order.id} data-testid="order">
-                <td>{order.id}</td>
-                <td className="wide">{order.item}</td>
-                <td>{order.quantity}</td>
-                <td>
-                  <time dateTime={order.created_at}>{new Date(order.created_at).toLocaleTimeString()}</time>
-                </td>
-                <td>
-                  {order.cancelled_at === undefined ? (
-                    <button type="button" className="small" data-testid="order-cancel" onClick={() => onCancel(order)}>
-                      Cancel
-                    </button>
-                  ) : (
-                    <span className="tag off" data-testid="order-cancelled">
-                      cancelled
-                    </span>
-                  )}
-                </td>
+        <div className="scroll">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">No.</th>
+                <th scope="col">Item</th>
+                <th scope="col">Quantity</th>
+                <th scope="col">Placed</th>
+                <th scope="col" aria-label="Cancel" />
               </tr>
-            ))}
-          </tbody>
-        </table>
+            </thead>
+            <tbody data-testid="orders">
+              {orders.toReversed().map((order) => (
+                <tr key={order.id} data-testid="order">
+                  <td>{order.id}</td>
+                  <td className="wide">{order.item}</td>
+                  <td>{order.quantity}</td>
+                  <td>
+                    <time dateTime={order.created_at}>{new Date(order.created_at).toLocaleTimeString()}</time>
+                  </td>
+                  <td>
+                    {order.cancelled_at === undefined ? (
+                      <button
+                        type="button"
+                        className="small"
+                        data-testid="order-cancel"
+                        onClick={() => onCancel(order)}
+                      >
+                        Cancel
+                      </button>
+                    ) : (
+                      <span className="tag off" data-testid="order-cancelled">
+                        cancelled
+                      </span>
+                    )}
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
       )}
     </section>
   )
