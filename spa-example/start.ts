@@ -24,6 +24,17 @@ const portVariables = {
 /** What stops the start and what to do about it; shown without a stack. */
 class StartProblem extends Error {}
 
+/** A slip such as `--htps` must not start something else than what was meant. */
+function refuseOtherOptions(): void {
+  const others = process.argv.slice(2).filter((arg) => arg !== '--dev' && arg !== '--https')
+  if (others.length === 0) return
+  const variables = Object.values(portVariables).map(({ variable }) => variable)
+  throw new StartProblem(
+    `there is no option ${others.join(' ')}; npm start -- --https runs the demo with TLS, npm run dev with hot reload;\n` +
+      `the environment can name ports: ${variables.join(' ')}`,
+  )
+}
+
 function readPorts(): DemoOptions['ports'] {
   const ports = Object.entries(portVariables).map(([name, { variable, fallback }]) => {
     const text = process.env[variable] ?? String(fallback)
@@ -37,10 +48,15 @@ function readPorts(): DemoOptions['ports'] {
 /** All taken ports at once, before anything starts. */
 async function refuseTakenPorts(ports: DemoOptions['ports']): Promise<void> {
   const taken: string[] = []
+  const given = new Map<number, string>()
   for (const [name, { variable, host }] of Object.entries(portVariables)) {
     const port = ports[name as keyof typeof ports] ?? 0
+    const other = given.get(port)
     if (!(await isFree(port, host)))
       taken.push(`port ${port} on ${host} is taken; choose another with ${variable}=PORT`)
+    else if (other !== undefined) taken.push(`port ${port} is that of ${other}; choose another with ${variable}=PORT`)
+    // 0 is any port that is free.
+    else if (port !== 0) given.set(port, variable)
   }
   if (taken.length > 0) throw new StartProblem(taken.join('\n'))
 }
@@ -116,6 +132,7 @@ ${demo.authorityFile === undefined ? '' : trustAdvice(demo.authorityFile)}
 }
 
 try {
+  refuseOtherOptions()
   if (isHttps && isDevelopment) throw new StartProblem('--https shows the built SPA; start without --dev')
   const ports = readPorts()
   await refuseTakenPorts(ports)

@@ -9,6 +9,7 @@ import type { Page } from 'playwright-core'
 import { logIn, logOut } from '../browser/support.ts'
 import { launchBrowser } from '../support/browser.ts'
 import { trustSwitch } from '../support/certificates.ts'
+import { freePort } from '../support/free-port.ts'
 import { until } from '../support/until.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -97,6 +98,25 @@ describe('npm start -- --https', () => {
       1,
       `port ${port} on 127.0.0.1 is taken; choose another with TH_PORT=PORT\n` +
         `port ${port} on 127.0.0.1 is taken; choose another with TH_GATEWAY_PORT=PORT\n`,
+    ])
+  })
+})
+
+describe('npm start', () => {
+  it('takes no option that it does not know, and names what there is', async () => {
+    const { child, output } = start(['--htps'])
+    await once(child, 'close')
+    expect(child.exitCode).toBe(1)
+    expect(output()).toMatch(/^there is no option --htps; npm start -- --https .*\n.* TH_PORT TH_AS_PORT .*\n$/)
+  })
+
+  it('takes no port for two of its parts', async () => {
+    const port = await freePort()
+    const { child, output } = start([], { TH_PORT: String(port), TH_API_PORT: String(port) })
+    await once(child, 'close')
+    expect([child.exitCode, output()]).toEqual([
+      1,
+      `port ${port} is that of TH_PORT; choose another with TH_API_PORT=PORT\n`,
     ])
   })
 })
