@@ -80,19 +80,11 @@ async function developedSpa(): Promise<{ dev_server: string }> {
     root: webFolder,
     configFile: join(webFolder, 'vite.config.ts'),
     server: { host: '127.0.0.1', port: 0 },
-    plugins: [{ name: 'callback-path', configureServer: (server) => void server.middlewares.use(serveCallback) }],
   })
   await vite.listen()
   const [url] = vite.resolvedUrls?.local ?? []
   if (url === undefined) throw new Error('Vite listens nowhere')
   return { dev_server: new URL(url).origin }
-}
-
-/** The redirect URI has no file extension; its document has one. */
-function serveCallback(req: { url?: string | undefined }, _res: unknown, next: () => void): void {
-  const [path, query] = (req.url ?? '').split('?', 2)
-  if (path === '/callback') req.url = `/callback.html${query === undefined ? '' : `?${query}`}`
-  next()
 }
 
 /** How a browser comes to trust the demo's certificate; shown where there is one. */

@@ -8,7 +8,7 @@ export interface SpaDevServerOptions {
   readonly target: string
   /** The origin that browsers see. */
   readonly publicOrigin: string
-  /** Path of the redirect URI: its page gets the headers that decision 0003 asks for. */
+  /** Path of the redirect URI: callback.html, as with a built SPA, with the headers that decision 0003 asks for. */
   readonly callbackPath: string
   readonly logger: Logger
 }
@@ -30,13 +30,17 @@ export function createSpaDevServer({ target, publicOrigin, callbackPath, logger 
 
   const sockets = new Set<Duplex>()
 
-  function forward(req: IncomingMessage, extra: Readonly<Record<string, string>>): ReturnType<typeof request> {
+  function forward(
+    req: IncomingMessage,
+    extra: Readonly<Record<string, string>>,
+    path = req.url,
+  ): ReturnType<typeof request> {
     const headers = { ...withoutHopByHop(req.headers), ...extra, host: url.host }
     return send({
       hostname: url.hostname.replace(/^\[|\]$/g, ''),
       port: url.port,
       method: req.method,
-      path: req.url,
+      path,
       headers,
       // Its certificate is its own; the connection does not leave this machine.
       ...(url.protocol === 'https:' ? { rejectUnauthorized: false } : {}),
@@ -52,27 +56,55 @@ export function createSpaDevServer({ target, publicOrigin, callbackPath, logger 
     logger.warn({ event: 'dev_server_unavailable', error: describeError(error) }, 'The development server is away.')
   }
 
+  function ask(
+    req: IncomingMessage,
+    res: ServerResponse,
+    onAnswer: (answer: IncomingMessage) => void,
+    path?: string,
+  ): ReturnType<typeof request> {
+    const outgoing = forward(req, {}, path)
+    outgoing.on('response', onAnswer)
+    outgoing.on('error', (error) => {
+      logFailure(error)
+      if (res.headersSent) res.destroy()
+      else sendText(res, 502, `The development server at ${target} does not answer. Is it running?`)
+    })
+    res.on('close', () => outgoing.destroy())
+    return outgoing
+  }
+
+  function pass(answer: IncomingMessage, res: ServerResponse, extra: Readonly<Record<string, string>> = {}): void {
+    res.writeHead(answer.statusCode ?? 502, { ...withoutHopByHop(answer.headers), ...extra })
+    answer.pipe(res)
+    answer.on('error', () => res.destroy())
+  }
+
+  function isCallback(req: IncomingMessage): boolean {
+    return (req.method === 'GET' || req.method === 'HEAD') && req.url?.split('?', 1)[0] === callbackPath
+  }
+
+  /**
+   * Asks for the file, because at a path that it does not know a development server shows the app. Where there is no such
+   * file, or one is sent to a path without `.html`, for the path itself.
+   */
+  function answerCallback(req: IncomingMessage, res: ServerResponse): void {
+    const passCallback = (answer: IncomingMessage): void => pass(answer, res, callbackHeaders)
+    const passFile = (answer: IncomingMessage): void => {
+      if (answer.statusCode === 200 || answer.statusCode === 304) return passCallback(answer)
+      answer.resume()
+      ask(req, res, passCallback).end()
+    }
+    ask(req, res, passFile, '/callback.html').end()
+  }
+
   return {
     handle(req, res) {
       if (!isForUs(req)) {
         sendText(res, 421, `This server is ${publicHost}.`)
         return
       }
-      const outgoing = forward(req, {})
-      outgoing.on('response', (answer) => {
-        const headers = withoutHopByHop(answer.headers)
-        if (req.url?.split('?', 1)[0] === callbackPath) Object.assign(headers, callbackHeaders)
-        res.writeHead(answer.statusCode ?? 502, headers)
-        answer.pipe(res)
-        answer.on('error', () => res.destroy())
-      })
-      outgoing.on('error', (error) => {
-        logFailure(error)
-        if (res.headersSent) res.destroy()
-        else sendText(res, 502, `The development server at ${target} does not answer. Is it running?`)
-      })
-      res.on('close', () => outgoing.destroy())
-      req.pipe(outgoing)
+      if (isCallback(req)) answerCallback(req, res)
+      else req.pipe(ask(req, res, (answer) => pass(answer, res)))
     },
 
     upgrade(req, socket, head) {

@@ -95,6 +95,13 @@ describe('spa.dev_server with Vite', () => {
     })
   })
 
+  it('shows callback.html at the redirect URI, whatever its path is, as spa.root does', async () => {
+    const { url } = await start({ dev_server: target }, {}, '/login/done')
+    const callback = await fetch(`${url}/login/done?code=c&raw`, { headers: { accept: 'text/html' } })
+    expect(await callback.text()).toContain('callback')
+    expect(callback.headers.get('cross-origin-opener-policy')).toBe('same-origin')
+  })
+
   it('leaves the paths of agent and proxy to them', async () => {
     const { url } = await start({ dev_server: target })
     const session = await fetch(`${url}/oauth-agent/session`, {
@@ -187,6 +194,14 @@ describe('spa.dev_server', () => {
     expect((await fetch(`${url}/`)).status).toBe(200)
   })
 
+  it.each([404, 301])('asks at the redirect URI for its own path where callback.html is %i', async (status) => {
+    const target = await startScripted(() => {}, 0, { '/callback.html': status })
+    const { url } = await start({ dev_server: target })
+    const callback = await fetch(`${url}/callback?code=c`)
+    expect([callback.status, callback.headers.get('cross-origin-opener-policy')]).toEqual([200, 'same-origin'])
+    expect(callback.headers.get('x-path')).toBe('/callback?code=c')
+  })
+
   it('passes bodies both ways', async () => {
     const { url } = await start({ dev_server: await startScripted(() => {}) })
     const body = 'x'.repeat(200_000)
@@ -207,7 +222,7 @@ describe('spa.dev_server', () => {
   })
 })
 
-function configWith(spa: NonNullable<ConfigInput['spa']>, port: number): ConfigInput {
+function configWith(spa: NonNullable<ConfigInput['spa']>, port: number, callbackPath = '/callback'): ConfigInput {
   return {
     public_url: `http://localhost:${port}`,
     listen: { port },
@@ -215,7 +230,7 @@ function configWith(spa: NonNullable<ConfigInput['spa']>, port: number): ConfigI
       issuer: 'http://127.0.0.1:1',
       client_id: 'spa',
       client_authentication: { method: 'client_secret_basic', client_secret: 'secret' },
-      redirect_uri: `http://localhost:${port}/callback`,
+      redirect_uri: `http://localhost:${port}${callbackPath}`,
     },
     keys: { file: 'not read' },
     ledger: { type: 'memory' },
@@ -227,13 +242,14 @@ function configWith(spa: NonNullable<ConfigInput['spa']>, port: number): ConfigI
 async function start(
   spa: NonNullable<ConfigInput['spa']>,
   changes: Partial<ConfigInput> = {},
+  callbackPath?: string,
 ): Promise<{
   url: string
   port: number
   running: RunningTokenHandler
 }> {
   const port = await freePort()
-  const config = checkConfig({ ...configWith(spa, port), ...changes })
+  const config = checkConfig({ ...configWith(spa, port, callbackPath), ...changes })
   const keys = fixedKeys(generateKeyFile(new Date()), { issuer: 'http://127.0.0.1:1', clientId: 'spa' })
   const running = await startTokenHandler({ config: { ...config, shutdown_seconds: 0 }, keys, logger: silentLogger })
   opened.push(running)
@@ -250,11 +266,16 @@ function problemsOf(spa: NonNullable<ConfigInput['spa']>): ConfigError['problems
   return []
 }
 
-/** A development server that answers everything with what it got. */
-async function startScripted(heard: (headers: IncomingHttpHeaders) => void, port = 0): Promise<string> {
+/** A development server that answers everything with what it got, and a status that some paths have. */
+async function startScripted(
+  heard: (headers: IncomingHttpHeaders) => void,
+  port = 0,
+  statuses: Readonly<Record<string, number>> = {},
+): Promise<string> {
   const server = createServer((req, res) => {
     heard(req.headers)
-    res.setHeader('set-cookie', 'dev=1')
+    res.statusCode = statuses[req.url ?? ''] ?? 200
+    res.setHeader('set-cookie', 'dev=1').setHeader('x-path', req.url ?? '')
     req.pipe(res)
   })
   server.on('upgrade', ({ headers }, socket) => {

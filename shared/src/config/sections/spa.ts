@@ -14,7 +14,9 @@ export const spa = z
           ),
       }),
       z.strictObject({
-        dev_server: origin.describe('Development server on this machine, such as http://localhost:5173 for Vite.'),
+        dev_server: origin.describe(
+          'Development server on this machine, such as http://localhost:5173 for Vite; it has a callback.html, too.',
+        ),
       }),
     ],
     { error: 'takes either root (a folder) or dev_server (an origin on this machine)' },
