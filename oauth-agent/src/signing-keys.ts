@@ -7,7 +7,7 @@ export interface SigningKeys {
    * @throws the fetch's error when there is no set that could serve.
    */
   for(kid: string | undefined): Promise<JwkSet>
-  /** Whether {@link for} would have a set that could serve. */
+  /** Whether a set can be had, and the key id is in it: a server may sign with a key before all its parts publish it. */
   canServe(kid: string | undefined): Promise<boolean>
 }
 
@@ -55,7 +55,7 @@ export function createSigningKeys(fetchKeys: () => Promise<JwkSet>, clock: Clock
   async function keysFor(kid: string | undefined): Promise<JwkSet> {
     if (current === undefined) return refetch()
     const age = clock.monotonic() - current.fetchedAt
-    const isKnown = kid === undefined || current.set.keys.some((key) => key.kid === kid)
+    const isKnown = holds(current.set, kid)
     if (age < freshMs && (isKnown || !mayAsk())) return current.set
     try {
       return await refetch()
@@ -70,8 +70,12 @@ export function createSigningKeys(fetchKeys: () => Promise<JwkSet>, clock: Clock
     for: keysFor,
     canServe: async (kid) =>
       keysFor(kid).then(
-        () => true,
+        (set) => holds(set, kid),
         () => false,
       ),
   }
+}
+
+function holds({ keys }: JwkSet, kid: string | undefined): boolean {
+  return kid === undefined || keys.some((key) => key.kid === kid)
 }

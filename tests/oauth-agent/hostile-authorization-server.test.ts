@@ -211,6 +211,24 @@ describe('signing keys', () => {
     scripted.server.idToken = { claims: { sub: 'somebody-else' } }
     expect((await browser.post('refresh')).status).toBe(401)
   })
+
+  it('[C-44] that are published later than they sign log nobody out, and let nobody in', async () => {
+    const browser = await scripted.loggedIn()
+    const before = scripted.server.jwks
+    scripted.server.script.jwks = () => json(200, before)
+    await scripted.server.rotateKeys()
+    const refreshes: number[] = []
+    for (let round = 0; round < 6; round++) refreshes.push((await browser.post('refresh')).status)
+    expect(refreshes).toEqual([200, 200, 200, 200, 200, 200])
+    expect(scripted.agent.events()).toContain('signing_keys_unavailable')
+    expect(scripted.server.count('jwks')).toBeLessThanOrEqual(4)
+    expect((await scripted.logIn(scripted.agent.browser())).answer.status).toBe(502)
+    scripted.server.script = {}
+    scripted.clock.advanceSeconds(30)
+    await scripted.loggedIn()
+    scripted.server.idToken = { header: { kid: 'unpublished' }, claims: { sub: 'somebody-else' } }
+    expect((await browser.post('refresh')).status).toBe(401)
+  })
 })
 
 describe('token answers', () => {
