@@ -293,16 +293,16 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
     },
 
     sealSuccessor(shown, tokens) {
-      const { k: _k, ate: _ate, atl: _atl, kid: _kid, len, ...facts } = shown
+      const { k: _k, ate: _ate, atl: _atl, kid: _kid, scope: _scope, len, ...facts } = shown
       const { claims: _claims, roles: _roles, ...unchanged } = facts
-      const { idToken, refreshToken, scope } = tokens
+      const { idToken, refreshToken, scope = shown.scope } = tokens
       // Who logged in, how and when stays as it was at the login (OpenID Connect Core section 12.2).
       const g = shown.g + 1
       const next: SessionFacts = {
         ...(idToken === undefined ? facts : { ...unchanged, ...routeFacts(idToken), idg: g }),
         g,
         ...(refreshToken === undefined ? {} : { rt: refreshToken }),
-        ...(scope === undefined ? {} : { scope }),
+        ...(scope === undefined || scope === '' ? {} : { scope }),
       }
       const id = idToken === undefined ? undefined : sealId(next, idToken)
       const idLength = id?.length ?? len[1]

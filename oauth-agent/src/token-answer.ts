@@ -5,6 +5,7 @@ export interface TokenAnswer {
   readonly idToken: string | undefined
   /** Positive, or `undefined` when the answer has no usable one. */
   readonly expiresInSeconds: number | undefined
+  /** `undefined` when the answer does not say; empty when it grants none, or says what is no scope. */
   readonly scope: string | undefined
   /** The same answer for the protocol library, without the members that it would refuse the whole for. */
   readonly text: string
@@ -12,7 +13,7 @@ export interface TokenAnswer {
 
 /** Fits a header field (RFC 6750 section 2.1 asks for less): no space, no control character, nothing beyond ASCII. */
 const tokenCharacters = /^[\x21-\x7E]+$/
-const scopeCharacters = /^[\x21\x23-\x5B\x5D-\x7E]+(?: [\x21\x23-\x5B\x5D-\x7E]+)*$/
+const scopeCharacters = /^[\x20\x21\x23-\x5B\x5D-\x7E]*$/
 
 /**
  * Reads a token answer once, before the library judges it: tokens that were issued must be revocable even when the rest is
@@ -25,19 +26,19 @@ export function parseTokenAnswer(text: string): TokenAnswer | undefined {
   const { access_token, refresh_token, id_token, expires_in, scope, token_type } = members
   const refreshToken = tokenOf(refresh_token)
   const idToken = tokenOf(id_token)
-  const usableScope = typeof scope === 'string' && scopeCharacters.test(scope) ? scope : undefined
+  const grantedScope = scopeOf(scope)
   return {
     accessToken: tokenOf(access_token),
     refreshToken,
     idToken,
     expiresInSeconds: positiveSeconds(expires_in),
-    scope: usableScope,
+    scope: grantedScope,
     text: JSON.stringify({
       access_token,
       token_type,
       refresh_token: refreshToken,
       id_token: idToken,
-      scope: usableScope,
+      scope: grantedScope,
     }),
   }
 }
@@ -67,6 +68,16 @@ function jsonObject(text: string): Readonly<Record<string, unknown>> | undefined
 
 function tokenOf(value: unknown): string | undefined {
   return typeof value === 'string' && tokenCharacters.test(value) ? value : undefined
+}
+
+/** Only an answer that is silent grants what was asked for (RFC 6749 section 5.1). */
+function scopeOf(value: unknown): string | undefined {
+  if (value === undefined || value === null) return undefined
+  if (typeof value !== 'string' || !scopeCharacters.test(value)) return ''
+  return value
+    .split(' ')
+    .filter((token) => token !== '')
+    .join(' ')
 }
 
 function positiveSeconds(value: unknown): number | undefined {

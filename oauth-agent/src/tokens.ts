@@ -8,7 +8,7 @@ export interface Tokens {
   readonly idToken: IdToken | undefined
   /** `undefined`: the server did not say. */
   readonly expiresInSeconds: number | undefined
-  /** Granted scope; `undefined` means as asked for (RFC 6749 section 5.1). */
+  /** Granted scope; `undefined` means as asked for (RFC 6749 section 5.1), empty means none. */
   readonly scope: string | undefined
 }
 

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import type { AccessCookieClaims } from '@token-handler/shared'
 import { CookieJar } from '../support/cookie-jar.ts'
 import { until } from '../support/until.ts'
-import { postLogoutRedirectUri, redirectUri, startAgent } from './running-agent.ts'
+import { postLogoutRedirectUri, redirectUri, startAgent, type Browser } from './running-agent.ts'
 import { startScripted, type Scripted } from './scripted.ts'
 
 let scripted: Scripted
@@ -502,6 +502,32 @@ describe('what a login asked for', () => {
       expect([asked, opened.ok && opened.claims.scope]).toEqual([asked, granted])
       await browser.post('refresh')
     }
+  })
+
+  it.each([
+    ['', undefined],
+    [' ', undefined],
+    [1, undefined],
+    [['openid', 'profile'], undefined],
+    ['openid "profile"', undefined],
+    ['openid\nprofile', undefined],
+    [' openid  profile ', 'openid profile'],
+    ['profile openid', 'profile openid'],
+    [null, 'openid profile email'],
+  ])('[B-TK-10] is not taken for granted where the answer says %j', async (scope, granted) => {
+    const { sealer } = scripted.agent
+    const grantedTo = ({ jar }: Browser): unknown => {
+      const [name = ''] = jar.names().filter((one) => one.includes('-at-'))
+      const opened = sealer.open<AccessCookieClaims>('access-token', jar.get(name)[0]?.value ?? '')
+      return opened.ok && opened.claims.scope
+    }
+    const before = scripted.agent.browser()
+    scripted.server.tokenAnswer = { scope: undefined }
+    await scripted.logIn(before)
+    scripted.server.tokenAnswer = { scope }
+    expect(grantedTo(await scripted.loggedIn())).toBe(granted)
+    expect((await before.post('refresh')).status).toBe(200)
+    expect(grantedTo(before)).toBe(granted)
   })
 
   it('[B-ID-11][F-NA-6] is checked: max_age demands a fresh auth_time', async () => {
