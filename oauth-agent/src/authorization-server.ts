@@ -236,9 +236,12 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
       const transcript: Transcript = {}
       const configuration = await prepare('push', transcript)
       const server = configuration.serverMetadata()
-      const isOffered = server.pushed_authorization_request_endpoint !== undefined
+      // A server that demands them and names no endpoint is in error; going on without them would be the way around.
+      const isKnown =
+        server.pushed_authorization_request_endpoint !== undefined ||
+        server.require_pushed_authorization_requests === true
       const mode = options.pushedAuthorizationRequests
-      if (mode === 'off' || (mode === 'auto' && !isOffered)) {
+      if (mode === 'off' || (mode === 'auto' && !isKnown)) {
         return oidc.buildAuthorizationUrl(configuration, parameters).href
       }
       try {

@@ -67,7 +67,10 @@ function isLoopback(hostname: string): boolean {
   return /^(?:localhost|.+\.localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(hostname)
 }
 
-/** New metadata with the protections that were once seen: a server that drops the flag would switch the defence off. */
+/**
+ * New metadata with the protections that were once seen: a server that drops the flag would switch the defence off, and
+ * without an endpoint for revocation, tokens of ended sessions would stay alive.
+ */
 export function keepProtections<M extends Metadata>(metadata: M, known: Metadata | undefined): M {
   return {
     ...metadata,
@@ -76,5 +79,6 @@ export function keepProtections<M extends Metadata>(metadata: M, known: Metadata
       known?.authorization_response_iss_parameter_supported === true,
     require_pushed_authorization_requests:
       metadata.require_pushed_authorization_requests === true || known?.require_pushed_authorization_requests === true,
+    revocation_endpoint: metadata.revocation_endpoint ?? known?.revocation_endpoint,
   }
 }

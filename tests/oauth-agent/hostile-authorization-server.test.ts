@@ -385,6 +385,39 @@ describe('metadata', () => {
     await evil.close()
   })
 
+  it('[B-ISS-07][B-PR-04] that demanded pushed requests cannot do without them later, nor without revocation', async () => {
+    const browser = await scripted.loggedIn()
+    const startUntil = async (what: string, isSeen: (answer: AgentAnswer) => boolean): Promise<void> => {
+      scripted.clock.advanceSeconds(3601)
+      await until(what, async () => isSeen(await browser.post('login/start')))
+    }
+    scripted.server.metadata = {
+      pushed_authorization_request_endpoint: `${scripted.server.issuer}/par`,
+      require_pushed_authorization_requests: true,
+    }
+    await startUntil('requests are pushed', ({ text }) => text.includes('request_uri'))
+    scripted.server.metadata = { revocation_endpoint: undefined }
+    await startUntil('they cannot be any more', ({ text }) => !text.includes('request_uri'))
+    const refused = await browser.post('login/start')
+    expect([refused.status, refused.json['error_code'], refused.setCookies]).toEqual([
+      502,
+      'authorization_server_error',
+      [],
+    ])
+    await browser.post('logout')
+    await until('the refresh token is revoked', () => !scripted.server.hasLiveGrant)
+  })
+
+  it('[B-PR-04] that demand pushed requests and say not where start no login', async () => {
+    scripted.server.metadata = { require_pushed_authorization_requests: true }
+    const answer = await scripted.agent.browser().post('login/start')
+    expect([answer.status, answer.json['error_code'], answer.setCookies]).toEqual([
+      502,
+      'authorization_server_error',
+      [],
+    ])
+  })
+
   it.each<[string, (jwksUri: string) => string]>([
     ['a scheme in capitals', (jwksUri) => jwksUri.replace('http:', 'HTTP:')],
     ['a dot segment', (jwksUri) => jwksUri.replace('/jwks', '/./jwks')],

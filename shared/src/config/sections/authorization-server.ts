@@ -68,7 +68,7 @@ export const authorizationServer = z.strictObject({
   pushed_authorization_requests: z
     .enum(['auto', 'require', 'off'])
     .default('auto')
-    .describe('PAR (RFC 9126): auto uses it where the metadata offers it.'),
+    .describe('PAR (RFC 9126): auto uses it where the metadata offers or demands it.'),
   timeout_seconds: seconds(45, 1, 120).describe('Limit of one call to the authorization server.'),
   clock_skew_seconds: seconds(30, 0, 60).describe("Tolerance for the authorization server's clock."),
 })
