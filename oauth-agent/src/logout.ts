@@ -80,7 +80,7 @@ function endSession(
   const setCookies = setCookieLines({
     name: names.logout(cookieTag(session.claims.sid)),
     value: sealer.seal('logout', claims),
-    path: options.cookies.agentPath,
+    path: '/',
     maxAgeSeconds: logoutCookieSeconds,
   })
   if (setCookies === undefined) return { url, setCookies: [] }
@@ -118,7 +118,7 @@ export function logoutContinue({
     const used = bases.flatMap((name) => allChunkNames(name)).filter((name) => found.includes(name))
     addCookies(
       res,
-      used.map((name) => clearCookieLine(name, options.cookies.agentPath)),
+      used.map((name) => clearCookieLine(name, '/')),
     )
     const url =
       hint === undefined

@@ -48,7 +48,8 @@ export function cookieNames({ prefix, accessTokenPath, agentPath }: CookieSettin
     refreshToken: (tag) => `${agent}rt-${tag}`,
     idToken: (tag) => `${agent}id-${tag}`,
     login: (id) => `${host}login-${id}`,
-    logout: (tag) => `${agent}logout-${tag}`,
+    // Nothing ties it to the session, which is over: no sibling host may plant one.
+    logout: (tag) => `${host}logout-${tag}`,
   }
 }
 

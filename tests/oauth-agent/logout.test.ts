@@ -276,7 +276,7 @@ describe('logout with an ID token hint', () => {
     const loggedOut = await browser.post('logout')
     expect(loggedOut.json['logout_url']).toBe('http://localhost:3000/oauth-agent/logout/continue')
     expect(hinting.leaks(loggedOut)).toEqual([])
-    expect(browser.jar.names()).toEqual([expect.stringMatching(/^__Secure-th-logout-[\w-]{8}$/)])
+    expect(browser.jar.names()).toEqual([expect.stringMatching(/^__Host-Http-th-logout-[\w-]{8}$/)])
 
     const url = new URL('logout/continue', hinting.agent.url)
     const response = await navigate(url, { ...navigation, cookie: browser.jar.header(url) })
@@ -303,6 +303,23 @@ describe('logout with an ID token hint', () => {
     await hinting.close()
   })
 
+  it('[D-TO-03] goes on with the ID token of the session that ended, whatever a sibling host planted', async () => {
+    const hinting = await startHinting()
+    const [attacker, browser] = [await hinting.loggedIn(), await hinting.loggedIn()]
+    const url = new URL('logout/continue', hinting.agent.url)
+    const hints = hinting.server.issued.filter((value) => value.startsWith('ey'))
+    const theirs = (await attacker.post('logout')).setCookies.find((line) => line.includes('logout-')) ?? ''
+    await browser.post('logout')
+    // What a host beside ours can set for all of the site: no name with the prefix __Host-.
+    const value = /=([^;]+)/.exec(theirs)?.[1] ?? ''
+    const planted = ['a', 'b', 'c', 'd', 'e'].map((letter) => `__Secure-th-logout-${letter.repeat(8)}=${value}`)
+    const cookie = [...planted, browser.jar.header(url)].join('; ')
+    const response = await navigate(url, { ...navigation, cookie })
+    expect(response.statusCode).toBe(303)
+    expect(new URL(response.headers.location ?? '').searchParams.get('id_token_hint')).toBe(hints[1])
+    await hinting.close()
+  })
+
   it('is for GET alone, and says so', async () => {
     const hinting = await startHinting()
     const answer = await hinting.agent.browser().post('logout/continue')
@@ -322,7 +339,7 @@ describe('logout with an ID token hint', () => {
     const cookie = browser.jar.header(url)
     expect((await navigate(url, navigation)).statusCode).toBe(400)
     // No Set-Cookie line can clear this name, which a sibling host may have planted.
-    expect((await navigate(url, { ...navigation, cookie: '__Secure-th-logout-a b=1' })).statusCode).toBe(400)
+    expect((await navigate(url, { ...navigation, cookie: '__Host-Http-th-logout-a b=1' })).statusCode).toBe(400)
     hinting.clock.advanceSeconds(61)
     expect((await navigate(url, { ...navigation, cookie })).statusCode).toBe(400)
     const unconfigured = new URL('logout/continue', scripted.agent.url)

@@ -32,7 +32,7 @@ describe('cookie names', () => {
     expect(names.accessToken('TAG')).toBe('__Secure-th-at-TAG')
     expect(names.refreshToken('TAG')).toBe('__Secure-th-rt-TAG')
     expect(names.idToken('TAG')).toBe('__Secure-th-id-TAG')
-    expect(names.logout('TAG')).toBe('__Secure-th-logout-TAG')
+    expect(names.logout('TAG')).toBe('__Host-Http-th-logout-TAG')
   })
 
   it('[D-CK-02] give an access cookie for the whole host the stronger prefix', () => {
@@ -52,7 +52,7 @@ describe('cookie names', () => {
         [own.accessToken('TAG'), accessTokenPath],
         [own.refreshToken('TAG'), settings.agentPath],
         [own.idToken('TAG'), settings.agentPath],
-        [own.logout('TAG'), settings.agentPath],
+        [own.logout('TAG'), '/'],
       ] as const
       const jar = new CookieJar()
       for (const [name, path] of cookies) {
