@@ -171,13 +171,13 @@ describe('callback page', () => {
     expect(bed.server.receivedAt('POST /oauth-agent/login/end')).toHaveLength(0)
   })
 
-  it('completes the login though it is reloaded meanwhile', async () => {
-    const page = await bed.open()
+  it('completes the login though it is reloaded meanwhile, and goes to where the login began', async () => {
+    const page = await bed.open('/orders?page=2#last')
     const held = bed.server.hold('POST /oauth-agent/login/end')
-    await comeBack(page, '?code=c&state=s')
+    await page.evaluate(() => void window.client.login())
     await held.arrived(1)
     await page.reload()
-    await page.waitForURL(`${bed.server.origin}/`)
+    await page.waitForURL(`${bed.server.origin}/orders?page=2#last`)
     await page.waitForFunction(() => 'client' in window)
     held.release()
     await until('the cookies of the login', async () => {

@@ -26,7 +26,8 @@ export async function runCallbackPage(options: CallbackPageOptions = {}): Promis
   const handled = hasAuthorizationResponse(location.search)
   try {
     await client.handleCallback()
-    if (!handled) location.replace(home)
+    // Reloaded in the middle of a login, the page has no query any more, but the path is remembered.
+    if (!handled) location.replace(takeReturnTo() ?? home)
   } catch (error) {
     show(error, options.message ?? failureMessage)
     const startAgain = element('start-again')
