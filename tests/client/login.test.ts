@@ -319,7 +319,15 @@ describe('cookies that the browser did not keep', () => {
   })
 
   it('likely because cookies are switched off: cookies_blocked', async () => {
-    await bed.context.addInitScript(() => Object.defineProperty(navigator, 'cookieEnabled', { value: false }))
+    await bed.context.addInitScript(() => {
+      Object.defineProperty(navigator, 'cookieEnabled', { value: false })
+      // As Firefox does then.
+      window.BroadcastChannel = class {
+        constructor() {
+          throw new DOMException('The operation is insecure.', 'SecurityError')
+        }
+      } as unknown as typeof BroadcastChannel
+    })
     bed.server.agent.withholdCookies = true
     const page = await bed.open()
     await comeBack(page, '?code=c&state=s')

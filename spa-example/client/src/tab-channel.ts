@@ -5,19 +5,31 @@ export interface TabChannel<Message> {
   close(): void
 }
 
-/** @param hear Called with what other tabs post. */
+/**
+ * Where the browser has no channel for the page, nothing is heard and nobody told: Firefox refuses it with the cookies, and what
+ * then is wrong, the login says.
+ * @param hear Called with what other tabs post.
+ */
 export function openTabChannel<Message>(name: string, hear: (message: Message) => void): TabChannel<Message> {
-  const channel = new BroadcastChannel(name)
+  const channel = broadcastChannel(name)
   let closed = false
-  channel.addEventListener('message', ({ data }: MessageEvent<Message>) => hear(data))
+  channel?.addEventListener('message', ({ data }: MessageEvent<Message>) => hear(data))
   return {
     post(message) {
       // oxlint-disable-next-line require-post-message-target-origin -- a BroadcastChannel reaches its own origin only
-      if (!closed) channel.postMessage(message)
+      if (!closed) channel?.postMessage(message)
     },
     close() {
       closed = true
-      channel.close()
+      channel?.close()
     },
+  }
+}
+
+function broadcastChannel(name: string): BroadcastChannel | undefined {
+  try {
+    return new BroadcastChannel(name)
+  } catch {
+    return undefined
   }
 }
