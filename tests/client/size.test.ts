@@ -38,10 +38,10 @@ describe('the bundled library', () => {
     [
       'capabilities',
       `import * as capabilities from '${CLIENT}/src/capabilities.ts'\n${client}\nwindow.more = { ...capabilities }`,
-      7000,
+      7200,
     ],
-    ['streams', `import * as streams from '${CLIENT}/src/streams.ts'\n${client}\nwindow.more = { ...streams }`, 7250],
-    ['step-up', `import * as stepUp from '${CLIENT}/src/step-up.ts'\n${client}\nwindow.more = { ...stepUp }`, 6000],
+    ['streams', `import * as streams from '${CLIENT}/src/streams.ts'\n${client}\nwindow.more = { ...streams }`, 7500],
+    ['step-up', `import * as stepUp from '${CLIENT}/src/step-up.ts'\n${client}\nwindow.more = { ...stepUp }`, 6200],
   ])('%s stays below its size, gzipped', async (name, program, most) => {
     const code = await bundle(name, program)
     expect(code).toContain('token-handler-version')

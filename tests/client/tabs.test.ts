@@ -231,6 +231,59 @@ describe('a refresh that is refused because another tab logs in meanwhile', () =
   })
 })
 
+describe('a call that is refused because its session was over before another tab logged in', () => {
+  /** Refused for the cookies of before, and answered when told to. */
+  function refuseLate(): { arrived: Promise<void>; answer: () => void } {
+    const arrived = Promise.withResolvers<void>()
+    const late = Promise.withResolvers<void>()
+    bed.server.script(LATE, async ({ headers }) => {
+      if (!String(headers['cookie']).includes('th-at-x=1')) return undefined
+      arrived.resolve()
+      await late.promise
+      return json(401, { code: 'session_ended' })
+    })
+    return { arrived: arrived.promise, answer: () => late.resolve() }
+  }
+
+  /** What a login does to the cookies, and nothing that this tab could hear of. */
+  function logInUnheard(tab: Page): Promise<void> {
+    return tab.evaluate(async () => {
+      for (const step of ['start', 'end']) {
+        await fetch(`/oauth-agent/login/${step}`, { method: 'POST', headers: { 'token-handler-version': '1' } })
+      }
+    })
+  }
+
+  it('is repeated, and ends no session, before the news of the login', async () => {
+    const [tab, other] = (await openTabs(2)) as [Page, Page]
+    const refused = refuseLate()
+    const answer = call(tab, '/api/late')
+    await refused.arrived
+    await logInUnheard(other)
+    refused.answer()
+    expect(await answer).toBe(200)
+    expect(bed.server.agent.refreshes).toBe(0)
+    for (const each of [tab, other]) expect(await reasons(each)).toEqual(['loaded'])
+  })
+
+  it.each([
+    ['the agent knows of no session either', json(200, { is_logged_in: false })],
+    ['the agent cannot be asked', json(503, { error_code: 'store_unavailable' })],
+  ])('ends the session in all tabs when %s', async (_name, said) => {
+    const [tab, other] = (await openTabs(2)) as [Page, Page]
+    bed.server.script('GET /oauth-agent/session', () => said)
+    bed.server.script(LATE, () => json(401, { code: 'session_ended' }))
+    expect(await failureOf(tab, () => window.client.fetch('/api/late'))).toMatchObject({
+      name: 'SessionEndedError',
+      code: 'session_ended',
+      status: 401,
+    })
+    await other.waitForFunction(() => window.client.current?.isLoggedIn === false)
+    expect(await reasons(other)).toEqual(['loaded', 'ended elsewhere'])
+    expect(bed.server.receivedAt(LATE)).toHaveLength(1)
+  })
+})
+
 describe('the session event', () => {
   it('tells every tab of a login, a refresh and a logout', async () => {
     const other = await bed.open()

@@ -6,12 +6,14 @@ import { SessionEndedError, TemporaryError, TokenHandlerClientError } from './er
 import { accessTokenLeft, type Refresher } from './refresh.ts'
 import { repeatableRequest } from './repeatable-request.ts'
 import type { SessionStore } from './session-store.ts'
+import type { Session } from './session.ts'
 
 export interface ApiFetchDeps {
   readonly store: SessionStore
   readonly refresher: Refresher
   readonly activity: Activity
   readonly apiUrl: ApiUrl
+  readonly session: () => Promise<Session>
 }
 
 /**
@@ -39,7 +41,7 @@ const REFUSALS: Readonly<Record<Refusal, number>> = {
 }
 
 /** `fetch` for APIs behind the OAuth Proxy: with the session, refreshed and repeated when its access token is over. */
-export function createApiFetch({ store, refresher, activity, apiUrl }: ApiFetchDeps): ApiFetch {
+export function createApiFetch({ store, refresher, activity, apiUrl, session }: ApiFetchDeps): ApiFetch {
   /** What the proxy called background, without the query. */
   const background = new Set<string>()
   return async (input, init) => {
@@ -69,7 +71,9 @@ export function createApiFetch({ store, refresher, activity, apiUrl }: ApiFetchD
       }
       // Between sending and this answer somebody refreshed or logged in: it is no word about the cookies of now.
       const outdated = store.renewedAt > since
-      if (code !== 'access_token_expired' && !outdated) {
+      const isOver = code !== 'access_token_expired' && !outdated
+      // News of a login in another tab may be late. Where the agent cannot be asked, the proxy's word holds, and so does its second.
+      if (isOver && !(sends === 1 && (await abortable(session().catch(unknown), request.signal))?.isLoggedIn)) {
         store.end('ended')
         throw new SessionEndedError(code, 'The session is over.', { status })
       }
@@ -78,7 +82,7 @@ export function createApiFetch({ store, refresher, activity, apiUrl }: ApiFetchD
       }
       if (sends === 3) throw new TokenHandlerClientError(code, 'Refreshed, and still refused.', { status })
       // Refused again, so the access cookie itself may be gone: the agent's word that the token lives does not help.
-      if (!outdated) await abortable(refresher.renew(since, sends === 1), request.signal)
+      if (!outdated && !isOver) await abortable(refresher.renew(since, sends === 1), request.signal)
     }
   }
 }
@@ -96,4 +100,8 @@ async function refusal(response: Response): Promise<Refusal | undefined> {
 
 function isRefusal(code: unknown): code is Refusal {
   return typeof code === 'string' && Object.hasOwn(REFUSALS, code)
+}
+
+function unknown(): undefined {
+  return undefined
 }

@@ -92,7 +92,7 @@ export function createTokenHandlerClient(options: TokenHandlerClientOptions = {}
       if (!background) activity.note()
       return refresher.refresh()
     },
-    fetch: createApiFetch({ store, refresher, activity, apiUrl }),
+    fetch: createApiFetch({ store, refresher, activity, apiUrl, session }),
     login,
     handleCallback,
     async logout({ navigate = true, authorizationServer = true } = {}) {
