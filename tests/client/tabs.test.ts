@@ -284,6 +284,49 @@ describe('a call that is refused because its session was over before another tab
   })
 })
 
+describe('a call of a user in whose place another one logs in', () => {
+  /** The user of now logs out in one tab, and another one logs in in the next. */
+  async function changeUser(tab: Page): Promise<void> {
+    await tab.evaluate(() => window.client.logout({ navigate: false }))
+    bed.server.agent.claims = { sub: 'somebody-else' }
+    await bed.logInThroughPages()
+  }
+
+  it.each(['access_token_expired', 'session_ended'])(
+    'is not repeated as that one, when it was refused with %s',
+    async (code) => {
+      const [tab, other] = (await openTabs(2)) as [Page, Page]
+      const arrived = Promise.withResolvers<void>()
+      const late = Promise.withResolvers<void>()
+      const orders: string[] = []
+      bed.server.script('POST /api/orders', async ({ headers }) => {
+        orders.push(/th-at-x=\d+/.exec(String(headers['cookie']))?.[0] ?? '')
+        arrived.resolve()
+        await late.promise
+        return orders.length === 1 ? json(401, { code }) : undefined
+      })
+      const failure = failureOf(tab, () => window.client.fetch('/api/orders', { method: 'POST', body: 'mine' }))
+      await arrived.promise
+      await changeUser(other)
+      await tab.waitForFunction(() => window.client.current?.idTokenClaims?.['sub'] === 'somebody-else')
+      late.resolve()
+      expect(await failure).toMatchObject({ name: 'TokenHandlerClientError', code: 'user_changed' })
+      expect(orders).toEqual(['th-at-x=1'])
+    },
+  )
+
+  it('is not sent at all, when the change shows while it waits for a refresh', async () => {
+    const tab = await bed.logIn()
+    bed.server.agent.expireAccessToken()
+    await tab.evaluate(() => window.client.session())
+    bed.server.agent.claims = { sub: 'somebody-else' }
+    const failure = await failureOf(tab, () => window.client.fetch('/api/orders', { method: 'POST', body: 'mine' }))
+    expect(failure).toMatchObject({ code: 'user_changed' })
+    expect(bed.server.receivedAt('POST /api/orders')).toHaveLength(0)
+    expect(await tab.evaluate(async () => (await window.client.fetch('/api/orders')).status)).toBe(200)
+  })
+})
+
 describe('the session event', () => {
   it('tells every tab of a login, a refresh and a logout', async () => {
     const other = await bed.open()

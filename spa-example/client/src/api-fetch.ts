@@ -45,6 +45,7 @@ export function createApiFetch({ store, refresher, activity, apiUrl, session }: 
   /** What the proxy called background, without the query. */
   const background = new Set<string>()
   return async (input, init) => {
+    const asker = userOf(store.current)
     const request = await repeatableRequest(input, init, { [VERSION_HEADER]: VERSION })
     const { origin, pathname } = apiUrl(request.url)
     const target = origin + pathname
@@ -55,6 +56,11 @@ export function createApiFetch({ store, refresher, activity, apiUrl, session }: 
     else await abortable(refresher.early(), request.signal)
 
     for (let sends = 1; ; sends += 1) {
+      const user = userOf(store.current)
+      // It was this user's wish, and nobody else's.
+      if (asker !== undefined && user !== undefined && user !== asker) {
+        throw new TokenHandlerClientError('user_changed', 'Another user logged in; the call was not repeated.')
+      }
       const since = performance.now()
       const response = await fetch(request.build())
       if (response.headers.has(BACKGROUND_HEADER)) background.add(target)
@@ -104,4 +110,8 @@ function isRefusal(code: unknown): code is Refusal {
 
 function unknown(): undefined {
   return undefined
+}
+
+function userOf(session: Session | undefined): unknown {
+  return session?.idTokenClaims?.['sub']
 }

@@ -60,7 +60,8 @@ export interface TokenHandlerClient {
    * `fetch` with the session, for this origin and `apiOrigins`. Refreshes once for all tabs when needed, and repeats the
    * request with its body. A call is activity, which moves the idle deadline, unless it is marked `background`. Answers of the API, errors too, and network errors come back as from `fetch` itself.
    * @throws SessionEndedError log in again; StepUpRequiredError log in with what it asks for; TemporaryError try later;
-   *   TokenHandlerClientError `origin_not_allowed`, `body_not_repeatable` (the body is a stream)
+   *   TokenHandlerClientError `origin_not_allowed`, `body_not_repeatable` (the body is a stream), `user_changed` (another user logged
+   *   in in another tab before the request could be repeated)
    */
   fetch(input: RequestInfo | URL, init?: ApiRequestInit): Promise<Response>
   /** Hears of every change of the session, in other tabs too. @returns ends the subscription */
