@@ -78,6 +78,23 @@ describe('fetch', () => {
     expect(bed.server.receivedAt('GET /api/orders')).toHaveLength(1)
   })
 
+  it('refreshes for HEAD too, whose answer does not say what it was refused for', async () => {
+    const page = await bed.logIn()
+    bed.server.agent.expireAccessToken()
+    const head = (): Promise<number> =>
+      page.evaluate(async () => (await window.client.fetch('/api/orders', { method: 'HEAD' })).status)
+    expect(await head()).toBe(200)
+    expect(bed.server.agent.refreshes).toBe(1)
+    bed.server.script('HEAD /api/orders', () => json(401, { code: 'invalid_token' }))
+    expect(await head()).toBe(401)
+    expect(bed.server.agent.refreshes).toBe(1)
+    bed.server.agent.endSession()
+    expect(await failureOf(page, () => window.client.fetch('/api/orders', { method: 'HEAD' }))).toMatchObject({
+      name: 'SessionEndedError',
+      code: 'session_missing',
+    })
+  })
+
   it('gives up after a third refusal, with what it was refused for', async () => {
     const page = await bed.logIn()
     bed.server.script('GET /api/never', () => json(401, { code: 'access_token_expired' }))

@@ -66,7 +66,7 @@ export function createApiFetch({ store, refresher, activity, apiUrl, session }: 
       if (response.headers.has(BACKGROUND_HEADER)) background.add(target)
       const stepUp = stepUpAskedBy(response, request)
       if (stepUp !== undefined) throw stepUp
-      const code = await refusal(response)
+      const code = await refusal(response, request.isHead && sends === 1)
       if (code === undefined) return response
       const { status } = response
       if (code === 'store_unavailable') {
@@ -93,9 +93,11 @@ export function createApiFetch({ store, refresher, activity, apiUrl, session }: 
   }
 }
 
-async function refusal(response: Response): Promise<Refusal | undefined> {
+/** @param guess The answer has no body, so the most frequent reason is tried once: the agent knows whether it is the right one. */
+async function refusal(response: Response, guess: boolean): Promise<Refusal | undefined> {
   if (response.status !== 401 && response.status !== 503) return undefined
   if (!/^application\/json\b/i.test(response.headers.get('content-type') ?? '')) return undefined
+  if (guess && response.status === 401) return 'access_token_expired'
   const body: unknown = await response
     .clone()
     .json()

@@ -2,6 +2,7 @@
 export interface RepeatableRequest {
   readonly url: URL
   readonly signal: AbortSignal
+  readonly isHead: boolean
   /** False when the body is a stream, which is gone after the first send. */
   readonly repeatable: boolean
   build(): Request
@@ -23,7 +24,7 @@ export async function repeatableRequest(
   for (const [name, value] of Object.entries(headers)) all.set(name, value)
   const options = { ...init, ...withBody(snapshotOf(given)), headers: all, credentials: 'include' } as const
   const first = new Request(input, options)
-  const common = { url: new URL(first.url), signal: first.signal }
+  const common = { url: new URL(first.url), signal: first.signal, isHead: first.method === 'HEAD' }
   if (given instanceof ReadableStream) return { ...common, repeatable: false, build: () => first }
   if (source === undefined || given !== undefined || ['GET', 'HEAD'].includes(first.method)) {
     return { ...common, repeatable: true, build: () => new Request(source ?? first.url, options) }
