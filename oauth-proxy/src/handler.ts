@@ -210,6 +210,8 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     if (target === undefined || match?.found !== 'route') {
       const code = isTooLong ? 'uri_too_long' : match?.found === 'nothing' ? 'not_found' : 'invalid_request'
       if (next !== undefined && !routes.claims(requestTarget)) next()
+      // Else the browser hides the refusal of the request that follows, and shows a failure of CORS in its place.
+      else if (isTrustedPreflight(req)) answerPreflight(req, res, undefined)
       else refuse(req, res, undefined, { code })
       return
     }
@@ -247,16 +249,22 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     })
   }
 
-  function answerPreflight(req: IncomingMessage, res: ServerResponse, route: Route): void {
+  function answerPreflight(req: IncomingMessage, res: ServerResponse, route: Route | undefined): void {
     const { origin } = req.headers
     if (origin === undefined || !trustedOrigins.has(origin)) refuse(req, res, route, { code: 'untrusted_origin' })
     else {
-      route.outcomes.preflight()
+      const { outcomes, methods } = route ?? { outcomes: unrouted, methods: usualMethods }
+      outcomes.preflight()
       sendPreflight(res, {
         ...corsHeaders(origin, trustedOrigins),
-        ...preflightHeaders(route.methods, req.headers['access-control-request-headers']),
+        ...preflightHeaders(methods, req.headers['access-control-request-headers']),
       })
     }
+  }
+
+  function isTrustedPreflight(req: IncomingMessage): boolean {
+    if (!isPreflight(req.method ?? '', req.headers) || hasBody(req) || refuseFraming(req) !== undefined) return false
+    return trustedOrigins.has(req.headers.origin ?? '')
   }
 
   function forward(
@@ -307,6 +315,9 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     },
   }
 }
+
+/** What a preflight is told where no route says which methods there are. */
+const usualMethods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 /** The record of a request that went to its API; a status that the client never saw is one that no answer had. */
 function requestEvent({ request, status }: Exchange | Tunnel, peers: Peers): AuditEvent {

@@ -54,6 +54,23 @@ describe('SPA on www, agent and proxy on api, of one site', () => {
     }
   })
 
+  it('reads why a call is refused, also where the path is no route’s', async () => {
+    const page = await bed.logIn()
+    const answers = await page.evaluate(async (backend) => {
+      const call = async (path: string): Promise<unknown> => {
+        const headers = { 'token-handler-version': '1' }
+        const response = await fetch(backend + path, { method: 'POST', headers, credentials: 'include' })
+        return [response.status, ((await response.json()) as { code?: unknown }).code]
+      }
+      return Promise.all(['/api', '/apis/orders', '/api//orders'].map(call))
+    }, bed.demo.backendUrl)
+    expect(answers).toEqual([
+      [404, 'not_found'],
+      [404, 'not_found'],
+      [400, 'invalid_request'],
+    ])
+  })
+
   it('keeps all cookies on the api host, out of reach of script on both', async () => {
     const page = await bed.logIn()
     expect(await page.context().cookies(bed.demo.url)).toEqual([])

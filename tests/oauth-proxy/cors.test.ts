@@ -61,6 +61,30 @@ describe('CORS', () => {
     expect(upstream.requests[0]?.values('x-user')).toEqual([])
   })
 
+  it.each([
+    ['/nowhere', 404, 'not_found'],
+    ['/api//x', 400, 'invalid_request'],
+    [`/api/${'x'.repeat(9000)}`, 414, 'uri_too_long'],
+  ])(
+    '[D-CS-07] answers a preflight for a path that is no route’s, so that the refusal can be read: %.12s',
+    async (path, status, code) => {
+      const { upstream } = await start()
+      const allowed = await send(`OPTIONS ${path}`, preflight)
+      expect(allowed.status).toBe(204)
+      expectReadable(allowed)
+      expect(allowed.values('access-control-allow-methods')).toEqual(['GET, HEAD, POST, PUT, PATCH, DELETE'])
+      expect(allowed.values('access-control-allow-headers')).toEqual(['token-handler-version, x-own'])
+      const refused = await send(`PUT ${path}`, ['token-handler-version: 1', 'Content-Length: 0'])
+      expect(refused.status).toBe(status)
+      expect(refused.json().code).toBe(code)
+      expectReadable(refused)
+      const foreign = await send(`OPTIONS ${path}`, preflight, 'https://evil.example')
+      expect(foreign.status).toBe(status)
+      expect(foreign.headers.filter(([name]) => name.startsWith('access-control'))).toEqual([])
+      expect(upstream.received()).toBe('')
+    },
+  )
+
   it('[D-CS-07] answers 403 to a preflight from a foreign origin, which learns nothing', async () => {
     await start()
     const answer = await send('OPTIONS /api/x', preflight, 'https://evil.example')
