@@ -248,6 +248,35 @@ describe('eventSource', () => {
     expect(await waits(page)).toEqual(['connection_lost'])
   })
 
+  it('goes over to another user who logged in while it waited for a refresh', async () => {
+    const page = await open()
+    bed.server.agent.expireAccessToken()
+    bed.server.agent.claims = { sub: 'somebody-else' }
+    await startFeed(page)
+    await stream(1)
+    await page.waitForFunction(() => window.states.at(-1)?.status === 'open')
+    expect(await page.evaluate(() => window.states.some(({ status }) => status === 'closed'))).toBe(false)
+  })
+
+  it('goes on though what hears of its state throws, and reports that to the page', async () => {
+    const page = await open()
+    const mistakes: string[] = []
+    page.on('pageerror', ({ message }) => mistakes.push(message))
+    await page.evaluate(() => {
+      window.events = []
+      window.feed = window.library.eventSource(window.client, '/api/events', {
+        onEvent: (event) => window.events.push(event),
+        onState: ({ status }) => {
+          throw new Error(`a mistake of the application at ${status}`)
+        },
+      })
+    })
+    const response = await stream(1)
+    response.write('data: one\n\n')
+    await page.waitForFunction(() => window.events.length === 1)
+    expect(mistakes).toEqual(['connecting', 'open'].map((status) => `a mistake of the application at ${status}`))
+  })
+
   it('is closed by close() and by its signal, while open and while it waits', async () => {
     const page = await open()
     for (const round of [1, 2]) {
@@ -380,7 +409,8 @@ describe('webSocket', () => {
     await isOpen(page)
     socket.close(closeCode, reason)
     expect(await closedWith(page)).toBe('closed_by_server')
-    expect(await last(page)).toMatchObject({ closeCode })
+    const state = await last(page)
+    expect(state?.status === 'closed' ? state.closeCode : undefined).toBe(closeCode)
   })
 
   it('asks the agent when the handshake is refused: over, then it is reported', async () => {

@@ -1,4 +1,5 @@
 import type { TokenHandlerClient } from './client.ts'
+import { deliver } from './deliver.ts'
 import { SessionEndedError, TemporaryError, TokenHandlerClientError } from './errors.ts'
 
 /** Codes that the OAuth Proxy ends a stream with. */
@@ -17,7 +18,7 @@ export type StreamState =
    * For good. `code`: `session_ended`, `logout`, `closed` (by `close` or the signal), `closed_by_server`, `stream_refused`,
    * or that of `error`, such as `step_up_required`. `closeCode`: with which code the server closed a WebSocket.
    */
-  | { readonly status: 'closed'; readonly code: string; readonly error?: Error }
+  | { readonly status: 'closed'; readonly code: string; readonly error?: Error; readonly closeCode?: number }
 
 export interface StreamOptions {
   readonly onState?: (state: StreamState) => void
@@ -75,6 +76,9 @@ export function keepOpen(
   let wake = (): void => undefined
   let failures = 0
 
+  const tell = (state: StreamState): void => {
+    if (onState !== undefined) deliver(onState, state)
+  }
   const finish = (end: Omit<ConnectionEnd, 'isFinal'>): void => {
     if (isClosed) return
     isClosed = true
@@ -83,7 +87,7 @@ export function keepOpen(
     signal?.removeEventListener('abort', close)
     dropping.abort()
     wake()
-    onState?.({ status: 'closed', ...end })
+    tell({ status: 'closed', ...end })
   }
   const close = (): void => finish({ code: 'closed' })
   const retryNow = (): void => wake()
@@ -108,7 +112,7 @@ export function keepOpen(
   const run = async (): Promise<void> => {
     for (;;) {
       if (isClosed) return
-      onState?.({ status: 'connecting' })
+      tell({ status: 'connecting' })
       await refresher.early()
       if (isClosed) return
       const since = performance.now()
@@ -131,7 +135,7 @@ export function keepOpen(
       waitMs ??= longest * (0.5 + Math.random() / 2)
       failures += 1
       if (isClosed) return
-      onState?.({ status: 'waiting', code: end.code, waitMs })
+      tell({ status: 'waiting', code: end.code, waitMs })
       await pause(waitMs)
     }
   }
@@ -147,7 +151,7 @@ export function keepOpen(
     const opened = (): void => {
       openedAt = performance.now()
       alive()
-      onState?.({ status: 'open' })
+      tell({ status: 'open' })
     }
     const end = await connect({ drop: dropping.signal, opened, alive }).finally(() => clearTimeout(silence))
     return { end, openMs: openedAt === undefined ? 0 : performance.now() - openedAt }
