@@ -39,6 +39,19 @@ describe('a login', () => {
     expect(page.url()).toBe(`${bed.demo.url}/orders`)
   })
 
+  it('can be started again by whoever goes back from it to the very page that was left', async () => {
+    const page = await bed.open()
+    // The browser stays, and the page is as the back/forward cache gives it back.
+    await page.route(`${bed.demo.authorizationServer.issuer}/**`, (route) => route.fulfill({ status: 204 }))
+    const asked = page.waitForRequest((request) => request.url().startsWith(bed.demo.authorizationServer.issuer))
+    await page.getByTestId('login').click()
+    await asked
+    expect(await page.getByTestId('login').isDisabled()).toBe(true)
+    await page.evaluate(() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })))
+    await page.unroute(`${bed.demo.authorizationServer.issuer}/**`)
+    await logIn(page)
+  })
+
   it('survives a reload', async () => {
     const page = await bed.logIn()
     await page.reload()
