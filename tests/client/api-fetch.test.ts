@@ -324,6 +324,26 @@ describe('errors of fetch', () => {
     expect(refused).toBe(true)
   })
 
+  it('stops reading a refusal when the caller gives up', async () => {
+    const page = await bed.logIn()
+    const begun = Promise.withResolvers<void>()
+    bed.server.script('GET /api/orders', () => ({
+      status: 401,
+      headers: { 'content-type': 'application/json' },
+      body: (response) => response.write('{"code":', () => begun.resolve()),
+    }))
+    const failure = failureOf(page, () => {
+      const controller = new AbortController()
+      addEventListener('give-up', () => controller.abort())
+      return window.client.fetch('/api/orders', { signal: controller.signal })
+    })
+    const answered = page.waitForResponse((response) => response.url().endsWith('/api/orders'))
+    await begun.promise
+    await answered
+    await page.evaluate(() => dispatchEvent(new Event('give-up')))
+    expect(await failure).toMatchObject({ name: 'AbortError' })
+  })
+
   it('stops waiting for a refresh when the caller gives up', async () => {
     const page = await bed.logIn()
     bed.server.agent.expireAccessToken()

@@ -90,7 +90,7 @@ function agentError(response: Response, answer: AgentAnswer | undefined): TokenH
 }
 
 /** An unparsable body is an answer without content; a body that broke off is still a network error. */
-function notJson(error: unknown): undefined {
+export function notJson(error: unknown): undefined {
   if (error instanceof SyntaxError) return undefined
   throw error
 }

@@ -1,6 +1,6 @@
 import { abortable } from './abortable.ts'
 import type { Activity } from './activity.ts'
-import { BACKGROUND_HEADER, retryAfterSeconds, VERSION, VERSION_HEADER } from './agent.ts'
+import { BACKGROUND_HEADER, notJson, retryAfterSeconds, VERSION, VERSION_HEADER } from './agent.ts'
 import { stepUpAskedBy } from './challenge.ts'
 import { SessionEndedError, TemporaryError, TokenHandlerClientError } from './errors.ts'
 import { accessTokenLeft, type Refresher } from './refresh.ts'
@@ -98,10 +98,7 @@ async function refusal(response: Response, guess: boolean): Promise<Refusal | un
   if (response.status !== 401 && response.status !== 503) return undefined
   if (!/^application\/json\b/i.test(response.headers.get('content-type') ?? '')) return undefined
   if (guess && response.status === 401) return 'access_token_expired'
-  const body: unknown = await response
-    .clone()
-    .json()
-    .catch(() => undefined)
+  const body: unknown = await response.clone().json().catch(notJson)
   const code: unknown = typeof body === 'object' && body !== null && 'code' in body ? body.code : undefined
   return isRefusal(code) && REFUSALS[code] === response.status ? code : undefined
 }
