@@ -127,6 +127,15 @@ describe('eventSource', () => {
     expect(await waits(page)).toEqual(['connection_lost', 'connection_lost'])
   })
 
+  it('waits as long as the server asked for, also after connections on which it did not ask again', async () => {
+    const page = await open()
+    await startFeed(page, { backoffMs: { first: 600_000, most: 600_000 } })
+    ;(await stream(1)).end('retry: 10\n\n')
+    ;(await stream(2)).end('data: a\n\n')
+    await stream(3)
+    expect(await waits(page)).toEqual(['connection_lost', 'connection_lost'])
+  })
+
   it('goes on from where an earlier page stood', async () => {
     const page = await open()
     await startFeed(page, { ...quick, lastEventId: '12' })

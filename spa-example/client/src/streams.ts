@@ -33,6 +33,12 @@ export function eventSource(
 ): EventSourceStream {
   const url = client.internals.apiUrl(path)
   let parser = createEventStreamParser(lastEventId, onEvent)
+  let retryMs: number | undefined
+  const lost = (code = 'connection_lost'): ConnectionEnd => {
+    // It holds until the server names another one (HTML section 9.2.6).
+    retryMs = parser.retryMs ?? retryMs
+    return { code, firstWaitMs: retryMs }
+  }
 
   const connect = async ({ drop, opened, alive }: Attempt): Promise<ConnectionEnd> => {
     const all = new Headers(headers)
@@ -55,11 +61,11 @@ export function eventSource(
         alive()
         return end === undefined
       })
-      return { code: end ?? 'connection_lost', firstWaitMs: parser.retryMs }
+      return lost(end)
     } catch (error) {
       if (error instanceof TemporaryError) return { code: error.code, waitMs: milliseconds(error.retryAfterSeconds) }
       if (error instanceof TokenHandlerClientError) throw error
-      return { code: 'connection_lost', firstWaitMs: parser.retryMs }
+      return lost()
     }
   }
   const close = keepOpen(client, options, connect)
