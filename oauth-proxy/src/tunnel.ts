@@ -108,6 +108,8 @@ export class Tunnel implements Placed {
   }
 
   failed(error: Error): void {
+    // A browser that is gone is no failure of the API: the end of its connection tells.
+    if (this.#request.socket.destroyed) return
     if (this.#state === 'asking') this.#fail(codeOfUpstreamError(error, false), error)
     else if (this.#state === 'open') this.#deps.brokeOff(this.#request, error)
   }
@@ -198,7 +200,10 @@ export class Tunnel implements Placed {
   }
 
   #closed(): void {
-    if (this.#state === 'asking') this.#answered('answered')
+    if (this.#state === 'asking') {
+      this.#answered('answered')
+      this.#request.route.outcomes.clientGone()
+    }
     if (this.#state === 'over') return
     this.#state = 'over'
     clearTimeout(this.#halfOpenTimer)

@@ -1,11 +1,19 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { Registry } from '@token-handler/shared'
 import { parseMetrics, type Series } from '../support/metrics.ts'
 import { answerText } from '../support/upstream.ts'
 import { until } from '../support/until.ts'
+import { handshake, handshakeAccept } from '../support/websocket.ts'
 import { startProxy, type ProxySetup, type ProxyUnderTest } from './proxy-under-test.ts'
+
+const accepted = [
+  'HTTP/1.1 101 Switching Protocols',
+  'Connection: Upgrade',
+  'Upgrade: websocket',
+  `Sec-WebSocket-Accept: ${handshakeAccept}`,
+]
 
 describe('metrics of the OAuth Proxy', () => {
   let proxy: ProxyUnderTest
@@ -44,6 +52,38 @@ describe('metrics of the OAuth Proxy', () => {
       ['token_handler_proxy_requests_total{route="/api",outcome="preflight"}', 1],
       ['token_handler_proxy_requests_total{route="/api/admin",outcome="step_up_required"}', 1],
     ])
+  })
+
+  it.each<[how: string, leave: (socket: Socket) => void]>([
+    ['closes its connection', (socket) => socket.end()],
+    ['resets its connection', (socket) => socket.resetAndDestroy()],
+  ])('count a browser that %s under a WebSocket as gone, not as a failure of the API', async (_how, leave) => {
+    const isSilent = { api: true }
+    const answer = `${accepted.join('\r\n')}\r\n\r\n`
+    await start({
+      routes: [{ webSocket: true }],
+      script: { onRequest: () => (isSilent.api ? undefined : answer) },
+    })
+    const open = async (): Promise<number | undefined> => (await series()).get('token_handler_proxy_open_streams')
+    async function leaveOne(): Promise<void> {
+      const socket = connect(proxy.port, '127.0.0.1')
+      socket.write(proxy.bytes('GET /api/feed', handshake))
+      const asked = proxy.upstream.requests.length + 1
+      await until('the handshake', () => proxy.upstream.requests.length === asked)
+      if (!isSilent.api) await once(socket, 'data')
+      leave(socket)
+      await until('its end', async () => (await open()) === 0)
+    }
+    await leaveOne()
+    expect(await requests('/api', 'client_gone')).toBe(1)
+    isSilent.api = false
+    await leaveOne()
+    const counted = [...(await series())].filter(([name]) => /_proxy_(?:requests|broken)/.test(name))
+    expect(counted.filter(([, count]) => count > 0)).toEqual([
+      ['token_handler_proxy_requests_total{route="/api",outcome="1xx"}', 1],
+      ['token_handler_proxy_requests_total{route="/api",outcome="client_gone"}', 1],
+    ])
+    expect(proxy.log).toEqual([])
   })
 
   it('tell what fails behind it, what waits, and who left', async () => {
