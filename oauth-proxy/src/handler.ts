@@ -35,6 +35,7 @@ import { createHeldTokens } from './held-tokens.ts'
 import { OpenExchanges } from './open-exchanges.ts'
 import type { OAuthProxyOptions } from './options.ts'
 import { exposeOutcomes, Outcomes } from './outcomes.ts'
+import { endOverdue } from './overdue.ts'
 import { createRateLimiter } from './rate-limit.ts'
 import { createRefuse } from './refusals.ts'
 import { hasBody } from './request-body.ts'
@@ -183,6 +184,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
       if (exchange.session !== undefined && isOver(exchange.session)) exchange.endSession(code)
     }
   })
+  const stopSweeping = endOverdue(exchanges, options.absoluteSeconds, clock)
   const authorize =
     options.forwardAuth &&
     createForwardAuth({
@@ -310,7 +312,10 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     authorize,
     close(graceMs = 10_000) {
       streams.stop()
-      closing ??= upstreams.close(graceMs).finally(stopListening)
+      closing ??= upstreams.close(graceMs).finally(() => {
+        stopListening()
+        stopSweeping()
+      })
       return closing
     },
   }

@@ -166,6 +166,41 @@ describe('streams', () => {
     })
   })
 
+  it('end with the longest session, whatever kind of answer or request they are', async () => {
+    await start({
+      options: { absoluteSeconds: 3600 },
+      script: {
+        onRequest: ({ target }) =>
+          target === '/api/lines'
+            ? `HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n${chunkOf('{}')}`
+            : undefined,
+      },
+    })
+    const lines = await send(proxy.bytes('GET /api/lines'))
+    await lines.receives('{}')
+    const waits = await send(proxy.bytes('GET /api/slow'))
+    const uploads = await send(proxy.bytes('POST /api/x', ['Content-Length: 100'], 'half'))
+    await until('the calls', () => proxy.upstream.received().includes('half') && proxy.upstream.requests.length === 2)
+    proxy.clock.advanceSeconds(1800)
+    const younger = proxy.kit.session()
+    const stays = await send(
+      rawRequest('GET /api/lines', [
+        ...proxy.spaHeaders.slice(2),
+        'Host: www.example.com',
+        `Cookie: ${younger.cookie}`,
+      ]),
+    )
+    await stays.receives('{}')
+    proxy.clock.advanceSeconds(1800)
+    for (const client of [waits, uploads]) {
+      const answer = await client.answer()
+      expect([answer.status, answer.json().code]).toEqual([401, 'session_ended'])
+    }
+    await lines.closed()
+    expect(lines.received.endsWith('0\r\n\r\n')).toBe(false)
+    expect(stays.isClosed).toBe(false)
+  })
+
   it('[D-LIM-04] stop reading from the API when the client does not read', async () => {
     const piece = chunkOf('x'.repeat(65_536))
     const tooMuch = 64 * 1024 * 1024
