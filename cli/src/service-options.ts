@@ -139,6 +139,7 @@ export function proxyOptionsOf(config: Config, configFile: string): OAuthProxyOp
       },
       forwardCookies: route.forward_cookies,
       maxBodyBytes: route.max_body_bytes,
+      minBodyBytesPerSecond: route.min_body_bytes_per_second,
       connectTimeoutSeconds: route.connect_timeout_seconds,
       responseTimeoutSeconds: route.response_timeout_seconds,
       idleTimeoutSeconds: route.idle_timeout_seconds,

@@ -97,7 +97,8 @@ export class Exchange implements Dispatcher.DispatchHandler, LiveStream, Placed,
   start(): void {
     const { req, route } = this.#request
     if (hasBody(req)) {
-      this.#body = new RequestBody(req, route.maxBodyBytes ?? Infinity)
+      const { maxBodyBytes: maxBytes = Infinity, minBodyBytesPerSecond: minBytesPerSecond = 1024 } = route
+      this.#body = new RequestBody(req, { maxBytes, minBytesPerSecond })
       route.upstreamPool.uploads.add(this)
       this.#body.once('close', () => this.#bodyCame())
     }

@@ -118,6 +118,8 @@ export interface RouteOptions {
   readonly forwardCookies: readonly string[]
   /** Largest request body; bodies are streamed, so there is no limit unless given. */
   readonly maxBodyBytes?: number | undefined
+  /** Least rate of a request body that takes longer than the server's `requestTimeout`; 1,024 unless given. */
+  readonly minBodyBytesPerSecond?: number | undefined
   /** Longest wait for a connection. A timer ends this and the two below, so each is at most 2,147,483. */
   readonly connectTimeoutSeconds: number
   /** Longest wait for the beginning of the answer, counted from the end of the request. */

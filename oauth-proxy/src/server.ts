@@ -6,12 +6,13 @@ import { Counter, errorCatalogue, Registry, silentLogger, type ErrorCode, type L
 import { awaitsContinue } from './answers.ts'
 import { ClientConnections, type HttpSocket } from './client-connections.ts'
 import { mostOpenFiles } from './open-files.ts'
+import { mayTakeLonger } from './request-body.ts'
 
 /**
  * Options for every public listener; give them to `http.createServer`. Durations are milliseconds.
  *
- * A request's header must arrive within 20 s and the whole request within 5 minutes, else 408. Idle connections stay open
- * for 65 s, longer than the 60 s of usual proxies in front, which must be the ones to close.
+ * A request's header must arrive within 20 s and the whole request within 5 minutes, else 408; bodies for APIs that come fast
+ * enough may take longer. Idle connections stay open for 65 s, longer than the 60 s of usual proxies in front, which must be the ones to close.
  */
 export const serverOptions: ServerOptions = {
   maxHeaderSize: 16_384,
@@ -28,6 +29,9 @@ export const serverOptions: ServerOptions = {
 
 /** A client that takes nothing of an answer that was ended is cut off after this; routes of the OAuth Proxy say so themselves. */
 const unreadMs = 60_000
+
+/** A body that takes longer than a request may is looked at this often in that time: each minute. */
+const rateWindows = 5
 
 /** Most open connections of one listener, unless its `maxConnections` says otherwise. */
 const maxConnections = 20_000
@@ -84,6 +88,8 @@ export function hardenServer(server: Server, logger: Logger = silentLogger, regi
   }
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (lingering.has(socket)) return
+    // Node tells it once a request, and leaves the connection to this listener.
+    if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && mayTakeLonger(socket, server.requestTimeout / rateWindows)) return
     const { _httpMessage: answer } = socket as HttpSocket
     if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
     // More bytes would be taken for a part of the answer that is being written.

@@ -1,7 +1,9 @@
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { openClient, type RawClient } from '../support/raw-client.ts'
 import { until } from '../support/until.ts'
-import type { Script } from '../support/upstream.ts'
+import { answerText, type Script } from '../support/upstream.ts'
 import { startProxy, type ProxyUnderTest } from './proxy-under-test.ts'
 
 describe('bodies that come slowly', () => {
@@ -92,5 +94,94 @@ describe('bodies that come slowly', () => {
       for (const client of both) client.destroy()
       await until('room', async () => (await uploadAll()) === '200')
     }
+  })
+})
+
+describe('a body that takes longer than a request may', () => {
+  let proxy: ProxyUnderTest
+  const clients: RawClient[] = []
+  const timers: NodeJS.Timeout[] = []
+  async function start(minBodyBytesPerSecond: number | undefined, script?: Script): Promise<void> {
+    proxy = await startProxy({
+      server: { headersTimeout: 300, requestTimeout: 600, connectionsCheckingInterval: 20 },
+      routes: [{ minBodyBytesPerSecond }],
+      ...(script === undefined ? {} : { script }),
+    })
+  }
+  afterEach(async () => {
+    for (const timer of timers.splice(0)) clearInterval(timer)
+    for (const client of clients.splice(0)) client.destroy()
+    await proxy.close()
+  })
+
+  async function upload(length: number, body = ''): Promise<RawClient> {
+    const client = await openClient(proxy.port)
+    clients.push(client)
+    client.send(proxy.bytes('POST /api/upload', [`Content-Length: ${length}`]) + body)
+    return client
+  }
+
+  /** Sends a piece now and then until all of it is there. */
+  function drip(client: RawClient, length: number, piece: string): void {
+    let left = length
+    const timer = setInterval(() => {
+      const next = piece.slice(0, left)
+      left -= next.length
+      if (next === '') clearInterval(timer)
+      else client.send(next)
+    }, 20)
+    timers.push(timer)
+  }
+
+  it('[D-LIM-01] goes on for as long as it comes fast enough; the next request of its connection has a time of its own', async () => {
+    await start(500)
+    const client = await upload(10_000)
+    const isOverdue = once(proxy.server, 'clientError')
+    drip(client, 10_000, 'x'.repeat(100))
+    await isOverdue
+    expect(proxy.upstream.requests).toHaveLength(0)
+    expect((await client.answer()).status).toBe(200)
+    expect(proxy.upstream.requests[0]?.body).toHaveLength(10_000)
+    client.send(proxy.bytes('POST /api/upload', ['Content-Length: 1000']))
+    expect((await client.answer()).status).toBe(408)
+    expect(proxy.upstream.requests).toHaveLength(1)
+  })
+
+  it('[D-LIM-01] is answered 408 once it comes too slowly, however fast it came before', async () => {
+    await start(undefined)
+    const client = await upload(1_000_000, 'x'.repeat(10_000))
+    await until('its first bytes', () => proxy.upstream.received().endsWith('x'))
+    drip(client, 1_000_000, 'x')
+    const answer = await client.answer()
+    expect([answer.status, answer.json().code]).toEqual([408, 'request_timeout'])
+    expect(answer.values('x-request-id')).toHaveLength(1)
+    await until('the end of the call', () => proxy.upstream.connections.every(({ isOpen }) => !isOpen))
+    expect(proxy.upstream.requests).toHaveLength(0)
+  })
+
+  it('is not slow where the API takes nothing', async () => {
+    const size = 20_000_000
+    const paused: Socket[] = []
+    await start(100_000, {
+      onHead: (_head, socket) => void paused.push(socket.pause()),
+      onRequest: () => answerText('done'),
+    })
+    const isOverdue = once(proxy.server, 'clientError')
+    const client = await upload(size, 'x'.repeat(size))
+    await isOverdue
+    expect([client.received, client.isClosed, paused.length]).toEqual(['', false, 1])
+    paused[0]?.resume()
+    expect((await client.answer()).body).toBe('done')
+  })
+
+  it('lets the API go with its client', async () => {
+    await start(1)
+    const client = await upload(1_000_000, 'x'.repeat(1000))
+    const isOverdue = once(proxy.server, 'clientError')
+    drip(client, 1_000_000, 'xx')
+    await isOverdue
+    client.socket.resetAndDestroy()
+    await until('the end of the call', () => proxy.upstream.connections.every(({ isOpen }) => !isOpen))
+    expect(proxy.log).toEqual([])
   })
 })

@@ -75,8 +75,14 @@ const route = z.strictObject({
     .int()
     .min(0)
     .optional()
+    .describe('Largest request body; unlimited unless given, for bodies are streamed.'),
+  min_body_bytes_per_second: z
+    .int()
+    .min(1)
+    .max(1_000_000_000)
+    .default(1024)
     .describe(
-      'Largest request body; unlimited unless given, for bodies are streamed; all of it has to come within five minutes.',
+      'Least rate of a request body that takes more than five minutes: of those, and of each minute after them. Time in which the API takes nothing does not count. A slower one is answered 408.',
     ),
   connect_timeout_seconds: timeoutSeconds(5).describe('Longest wait for a connection to the API.'),
   response_timeout_seconds: timeoutSeconds(60).describe('Longest wait for the first byte of the answer.'),
