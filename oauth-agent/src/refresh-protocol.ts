@@ -113,6 +113,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
         sessions.reportSuperseded(shown)
         return { outcome: 'superseded' }
       case 'ended':
+        sessions.reportEnd(shown, judgement)
         sessions.revokeLeftover(shown, judgement.reason)
         return { outcome: 'ended', reason: judgement.reason }
       case 'absent':
@@ -219,6 +220,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     const committed = await write()
     if (committed.state === 'successors' || committed.state === 'superseded') return conclude(shown, committed)
     if (committed.state === 'ended') {
+      sessions.reportEnd(shown, committed)
       revokeUnused(tokens, shown, committed.reason)
       return { outcome: 'ended', reason: committed.reason }
     }
@@ -228,7 +230,10 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
       // resolved, which after an interruption of the store is in five seconds.
       const attempt = async (): Promise<boolean> => {
         const late = await write()
-        if (late.state === 'ended') revokeUnused(tokens, shown, late.reason)
+        if (late.state === 'ended') {
+          sessions.reportEnd(shown, late)
+          revokeUnused(tokens, shown, late.reason)
+        }
         return late.state !== 'unknown'
       }
       background.persist('commit of a refresh', attempt, { longestPauseMs: 500 })

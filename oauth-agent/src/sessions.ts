@@ -8,6 +8,7 @@ import {
   type Clock,
   type CookieNames,
   type CookieSealer,
+  type Ended,
   type EndedSession,
   type EndReason,
   type Judgement,
@@ -80,6 +81,8 @@ export interface Sessions {
    * revokes it, so that none that anyone can open stays alive.
    */
   revokeLeftover(claims: RefreshCookieClaims, reason: EndReason): void
+  /** The ledger says that a session is over: recorded where that has just come to pass. */
+  reportEnd(claims: RefreshCookieClaims, ended: Ended): void
   /** Row 11: replaced cookies were shown again. */
   reportSuperseded(claims: RefreshCookieClaims): void
   /**
@@ -182,6 +185,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
         reportSuperseded(claims)
         return { state: 'none' }
       case 'ended':
+        reportEnd(claims, judgement)
         revokeLeftover(claims, judgement.reason)
         return { state: 'ended', sid: claims.sid }
       case 'absent':
@@ -230,17 +234,26 @@ export function createSessions(deps: SessionsDeps): Sessions {
     audit.record({ event: reason === 'logout' ? 'logout' : 'session_ended', outcome: 'success', reason, sid, subject })
   }
 
+  function reportEnd({ sid, sub }: RefreshCookieClaims, { reason, isNew }: Ended): void {
+    if (isNew === true) recordEnd(sid, reason, sub)
+  }
+
   /** @param ended Called once it is written, with what was parked for those who know only the given generation. */
   async function endInLedger(
     session: Omit<EndedSession, 'keepSeconds'>,
     subject: string | undefined,
     ended: (blobs: readonly string[]) => void = () => undefined,
   ): Promise<void> {
-    recordEnd(session.sid, session.reason, subject)
+    const { sid, reason } = session
+    let isRecorded = false
     const attempt = async (): Promise<boolean> => {
       const end = await ledger.end({ ...session, keepSeconds: options.session.absoluteSeconds })
-      if (end.state === 'ended') ended(end.blobs ?? [])
-      return end.state === 'ended'
+      const isEnded = end.state === 'ended'
+      // One end, one record: of the first who ended it, or of whoever could not find out.
+      if (!isRecorded && (!isEnded || end.isNew === true)) recordEnd(sid, reason, subject)
+      isRecorded = true
+      if (isEnded) ended(end.blobs ?? [])
+      return isEnded
     }
     // Until it is written, other replicas take copies of the cookies.
     if (!(await attempt())) background.persist('end of a session', attempt, { longestPauseMs: 500 })
@@ -251,9 +264,9 @@ export function createSessions(deps: SessionsDeps): Sessions {
   async function endIfKnown(sid: string, reason: EndReason): Promise<void> {
     const { absoluteSeconds: keepSeconds } = options.session
     const attempt = async (): Promise<boolean> => {
-      const { state } = await ledger.end({ sid, reason, keepSeconds, withRule: true, ifKnown: true })
-      if (state === 'ended') recordEnd(sid, reason)
-      return state !== 'unknown'
+      const end = await ledger.end({ sid, reason, keepSeconds, withRule: true, ifKnown: true })
+      if (end.state === 'ended' && end.isNew === true) recordEnd(sid, reason)
+      return end.state !== 'unknown'
     }
     if ((await attempt()) || unproven >= mostUnproven) return
     unproven += 1
@@ -307,6 +320,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
     openSuccessors,
     reportSuperseded,
     revokeLeftover,
+    reportEnd,
     end,
     endIfKnown,
     endAndRevoke,

@@ -149,6 +149,41 @@ describe('what the OAuth Agent records', () => {
     ])
   })
 
+  it('a logout once, however often it is asked for', async () => {
+    await start()
+    const browser = await scripted.loggedIn()
+    const tabs = [1, 2, 3].map(() => scripted.agent.browser())
+    for (const tab of tabs) tab.jar.restore(browser.jar.snapshot())
+    await Promise.all(tabs.map((tab) => tab.post('logout')))
+    await browser.post('logout')
+    expect(recorded('logout', 'session_ended')).toMatchObject([{ event: 'logout', reason: 'logout', subject }])
+  })
+
+  it.each(['session', 'refresh'] as const)(
+    'a session that was idle for too long, once, if %s finds it',
+    async (call) => {
+      await start()
+      const browser = await scripted.loggedIn()
+      const others = [1, 2, 3].map(() => scripted.agent.browser())
+      for (const other of others) other.jar.restore(browser.jar.snapshot())
+      scripted.clock.advanceSeconds(3600)
+      for (const other of others) await (call === 'session' ? other.get('session') : other.post('refresh'))
+      await browser.post('logout')
+      expect(recorded('logout', 'session_ended')).toMatchObject([{ event: 'session_ended', reason: 'idle', subject }])
+    },
+  )
+
+  it('a session that the authorization server goes on with no more, once', async () => {
+    await start()
+    const browser = await scripted.loggedIn()
+    const other = scripted.agent.browser()
+    other.jar.restore(browser.jar.snapshot())
+    scripted.server.script.token = () => json(400, { error: 'invalid_grant' })
+    await browser.post('refresh')
+    await other.post('refresh')
+    expect(recorded('logout', 'session_ended')).toMatchObject([{ event: 'session_ended', reason: 'refused', subject }])
+  })
+
   it('whose call it was, however many are served at the same time', async () => {
     await start({ trustedProxies: ['127.0.0.1'] })
     const addresses = Array.from({ length: 20 }, (_, index) => `203.0.113.${index + 1}`)

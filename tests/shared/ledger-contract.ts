@@ -209,7 +209,7 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
     describe('row 8: a refused refresh token', () => {
       it('[A-26] ends the session of the holder', async () => {
         const { id } = await session.lease(0)
-        expect(await ledger.refuse(session.sid, 0, id)).toEqual({ state: 'ended', reason: 'refused' })
+        expect(await ledger.refuse(session.sid, 0, id)).toEqual({ state: 'ended', reason: 'refused', isNew: true })
         expect(await session.ask(0)).toEqual({ state: 'ended', reason: 'refused' })
         expect(ledger.rules.endOf(session.identity)).toBe('refused')
       })
@@ -378,6 +378,7 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
       it('[B-LO-08] [B-LO-09] is final: no look, no lease, no replay, no commit', async () => {
         await session.refreshTo(2)
         const { id } = await session.lease(2)
+        expect(await session.end('logout')).toEqual({ state: 'ended', isNew: true })
         expect(await session.end('logout')).toEqual({ state: 'ended' })
         const over = { state: 'ended', reason: 'logout' }
         for (const generation of [0, 1, 2, 3]) {
@@ -433,7 +434,11 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
       it('[B-LO-08] hands what was parked to whoever ends it, once, so that the newest refresh token can be revoked', async () => {
         await session.refreshTo(2)
         const end = { sid: session.sid, reason: 'logout', keepSeconds: absoluteSeconds, withRule: true } as const
-        expect(await ledger.end({ ...end, generation: 0 })).toEqual({ state: 'ended', blobs: ['blob 1', 'blob 2'] })
+        expect(await ledger.end({ ...end, generation: 0 })).toEqual({
+          state: 'ended',
+          isNew: true,
+          blobs: ['blob 1', 'blob 2'],
+        })
         expect(await ledger.end({ ...end, generation: 0 })).toEqual({ state: 'ended' })
       })
 
@@ -456,7 +461,7 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
           clock.advanceSeconds(1800)
         }
         const over = { state: 'ended', reason: 'absolute' }
-        expect(await session.ask(absoluteSeconds / 1800)).toEqual(over)
+        expect(await session.ask(absoluteSeconds / 1800)).toEqual({ ...over, isNew: true })
         expect(await session.commit(absoluteSeconds / 1800)).toEqual(over)
       })
 
@@ -467,7 +472,9 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
         clock.advanceSeconds(idleSeconds - 1)
         expect(await session.ask(0, { isActivity: false })).toMatchObject({ state: 'leased' })
         clock.advanceSeconds(1)
-        expect(await session.look(0, { isActivity: true })).toEqual({ state: 'ended', reason: 'idle' })
+        const over = { state: 'ended', reason: 'idle' }
+        expect(await session.look(0, { isActivity: true })).toEqual({ ...over, isNew: true })
+        expect(await session.look(0, { isActivity: true })).toEqual(over)
         expect(ledger.rules.endOf(session.identity)).toBe('idle')
       })
 
@@ -485,7 +492,7 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
         for (const withRule of [true, false]) {
           const lost = await beginSession(ledger)
           await ledger.discard(lost.sid)
-          expect(await lost.end('logout', withRule)).toEqual({ state: 'ended' })
+          expect(await lost.end('logout', withRule)).toEqual({ state: 'ended', isNew: true })
           expect(await lost.ask(0)).toEqual({ state: 'ended', reason: 'logout' })
           expect(await lost.commit(0)).toEqual({ state: 'ended', reason: 'logout' })
         }
@@ -498,7 +505,7 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
         expect(await ledger.end({ ...end, sid: lost.sid })).toEqual({ state: 'absent' })
         expect(await lost.look(0)).toEqual({ state: 'absent' })
         expect(ledger.rules.endOf(lost.identity)).toBeUndefined()
-        expect(await ledger.end({ ...end, sid: session.sid })).toEqual({ state: 'ended' })
+        expect(await ledger.end({ ...end, sid: session.sid })).toEqual({ state: 'ended', isNew: true })
         expect(await session.look(0)).toEqual({ state: 'ended', reason: 'logout' })
         expect(ledger.rules.endOf(session.identity)).toBe('logout')
       })
@@ -562,7 +569,7 @@ export function describeLedger(name: string, createLedger: CreateLedger): void {
 
       it('keeps its absolute deadline', async () => {
         clock.advanceSeconds(absoluteSeconds)
-        expect(await after.ask(2)).toEqual({ state: 'ended', reason: 'absolute' })
+        expect(await after.ask(2)).toEqual({ state: 'ended', reason: 'absolute', isNew: true })
       })
 
       it('ends for good with and without a rule, before it was seen again', async () => {

@@ -183,6 +183,8 @@ export interface Superseded {
 export interface Ended {
   readonly state: 'ended'
   readonly reason: EndReason
+  /** This very step ended it, and no rule that somebody wrote: told once, to be recorded. */
+  readonly isNew?: true
 }
 
 export interface Absent {
@@ -238,6 +240,8 @@ export interface EndedSession {
 
 export interface SessionEnd {
   readonly state: 'ended'
+  /** It was not over before. */
+  readonly isNew?: true
   /**
    * Sealed cookies of the generations after {@link EndedSession.generation}, oldest first, up to the newest, which nobody
    * can be given any more: their refresh token is to be revoked. Left out where the caller's is the newest, or the chain

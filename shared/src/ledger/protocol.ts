@@ -240,7 +240,11 @@ export function endSession(
   const record = known ?? beginSession(now, keepSeconds, keepSeconds)
   const successors = generation === undefined ? [] : successorsOf(record, generation)
   return {
-    answer: { state: 'ended', ...(successors.length === 0 ? {} : { blobs: successors.map(({ blob }) => blob) }) },
+    answer: {
+      state: 'ended',
+      ...(record.ended === undefined ? { isNew: true } : {}),
+      ...(successors.length === 0 ? {} : { blobs: successors.map(({ blob }) => blob) }),
+    },
     record: endRecord(record, reason),
     ...(withRule ? { rule: sessionRule(sid, reason, now + keepSeconds * 1000) } : {}),
   }
@@ -331,19 +335,20 @@ function deadlineStep(
   { now, endOf }: StepContext,
 ): Step<Ended> | undefined {
   if (record.ended !== undefined) return { answer: { state: 'ended', reason: record.ended } }
+  const ruled = endOf(identity)
   const reason =
-    endOf(identity) ??
-    (now >= record.absoluteAt ? 'absolute' : now >= record.activeAt + record.idleMs ? 'idle' : undefined)
+    ruled ?? (now >= record.absoluteAt ? 'absolute' : now >= record.activeAt + record.idleMs ? 'idle' : undefined)
   if (reason === undefined) return undefined
   // A rule that ends it reaches its other cookies as well, unless it is about the key of this one.
   const isRuled = endOf({ ...identity, kid: undefined }) !== undefined
   if (isRuled) return { answer: { state: 'ended', reason }, record: endRecord(record, reason) }
-  return endStep(record, identity.sid, reason)
+  const { answer, ...written } = endStep(record, identity.sid, reason)
+  return { answer: ruled === undefined ? answer : { state: 'ended', reason }, ...written }
 }
 
 function endStep(record: SessionRecord, sid: string, reason: EndReason): Step<Ended> {
   return {
-    answer: { state: 'ended', reason },
+    answer: { state: 'ended', reason, isNew: true },
     record: endRecord(record, reason),
     rule: sessionRule(sid, reason, record.absoluteAt),
   }
