@@ -83,16 +83,18 @@ export function createAdminServer(config: AdminConfig, deps: AdminServerDeps): S
     if (called !== undefined) return { ...json(called.status, called.body), headers: called.headers }
     const page = await operations?.answer(req)
     if (page !== undefined) return page
-    const { method, url } = req
+    const { method, url = '' } = req
     if (method !== 'GET' && method !== 'HEAD') {
       return { ...json(405, { code: 'method_not_allowed' }), headers: { allow: 'GET, HEAD' } }
     }
-    if (url === '/livez') return json(200, { live: true })
-    if (url === '/readyz') {
+    // Probes and scrapers may have parameters; none means anything here.
+    const [path] = url.split('?')
+    if (path === '/livez') return json(200, { live: true })
+    if (path === '/readyz') {
       const { ready, parts } = readiness()
       return json(ready ? 200 : 503, { ready, ...parts })
     }
-    if (url === '/metrics') return { status: 200, contentType: metricsType, body: await metrics() }
+    if (path === '/metrics') return { status: 200, contentType: metricsType, body: await metrics() }
     return json(404, { code: 'not_found' })
   }
 

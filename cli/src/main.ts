@@ -20,7 +20,7 @@ const usage = `token-handler: keeps OAuth tokens out of JavaScript
                                                              run it, in one process or in several
   token-handler check [--only agent|proxy] [--config FILE]   check the configuration, without running anything
   token-handler keys generate [--out FILE]                   make a key file
-  token-handler keys list --file FILE                        show ids and states of the keys, never the keys
+  token-handler keys list [--file FILE] [--config FILE]      show ids and states of the keys, never the keys
   token-handler keys export --purpose access-token [--config FILE] [--out FILE]
                                                              make the key file of a proxy-only deployment
   token-handler keys add [--from FILE] [--file FILE] [--config FILE]

@@ -98,7 +98,7 @@ describe('who may use the admin API', () => {
     try {
       expect((await closed.call('GET', '/admin/rules')).status).toBe(404)
       expect((await closed.call('POST', '/admin/revoke', { all: true })).status).toBe(405)
-      for (const path of ['/livez', '/metrics']) {
+      for (const path of ['/livez', '/metrics', '/livez?verbose', '/metrics?format=text']) {
         expect((await closed.call('GET', path, undefined, {})).status).toBe(200)
         expect((await admin.call('GET', path, undefined, {})).status).toBe(200)
       }

@@ -52,7 +52,6 @@ describe('token-handler', () => {
     [['schema', 'agent'], 'schema takes no "agent"'],
     [['keys', 'generate', 'keys.json'], 'keys generate takes no "keys.json"'],
     [['keys', 'list', 'keys.json'], 'keys list takes no "keys.json"'],
-    [['keys', 'list'], 'keys list needs --file FILE'],
     [['keys', 'export'], 'keys export needs --purpose access-token'],
     [['keys', 'export', '--purpose', 'refresh-token'], 'keys export needs --purpose access-token'],
   ])('does not understand %j, and says why', async (args, why) => {

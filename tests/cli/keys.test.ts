@@ -68,6 +68,14 @@ describe('token-handler keys list', () => {
     expect(canaries.find(stdout)).toEqual([])
   })
 
+  it('takes the configured file unless one is named', async () => {
+    folder.configure({})
+    await folder.run(['keys', 'generate', '--out', 'keys.json'])
+    const listed = await folder.run(['keys', 'list'])
+    expect(listed).toMatchObject({ code: 0, stderr: '' })
+    expect(listed).toEqual(await folder.run(['keys', 'list', '--file', 'keys.json']))
+  })
+
   it('[E-KM-08] refuses a file that is not right without quoting it', async () => {
     folder.write('keys.json', JSON.stringify({ keys: [{ kid: 'a', state: 'active', key: 'not-a-good-key' }] }))
     const { code, stdout, stderr } = await folder.run(['keys', 'list', '--file', 'keys.json'])

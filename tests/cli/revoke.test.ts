@@ -117,7 +117,8 @@ describe('token-handler revoke', () => {
 
   it.each([
     [['revoke', '--all', '--sub', 'alice'], 'exactly one of'],
-    [['revoke', '--all', '--before', 'yesterday'], '--before'],
+    [['revoke', '--all', '--before', 'yesterday'], '--before must be a time with its offset or Z'],
+    [['revoke', '--all', '--before', '2026-11-27'], 'such as 2026-11-27T06:00:00Z'],
     [['revoke', '--all', 'dry-run'], 'revoke takes no "dry-run"'],
     [['revoke', '--all', '--', '--dry-run'], 'revoke takes no "--dry-run"'],
     [['revoke', '--all', ''], 'revoke takes no ""'],

@@ -31,7 +31,9 @@ export const revocationSchema = z
     /** Of `sub`, `as_sid` and `client`; the configured one unless given. */
     issuer: text.optional(),
     /** Sessions that began before this are over; now unless given. An instant in the future counts as now. */
-    before: z.iso.datetime({ offset: true }).optional(),
+    before: z.iso
+      .datetime({ offset: true, error: 'must be a time with its offset or Z, such as 2026-11-27T06:00:00Z' })
+      .optional(),
     /** For the audit log. */
     reason: z
       .string()

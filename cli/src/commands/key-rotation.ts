@@ -129,7 +129,11 @@ function kidOf({ args: [action, kid, ...rest] }: CommandLine): string {
   return kid
 }
 
-function configured({ config: file, file: keyFile }: CommandLine): { readonly path: string; readonly config: Config } {
+/** The configuration, and the key file that the command line or it names. */
+export function configured({ config: file, file: keyFile }: CommandLine): {
+  readonly path: string
+  readonly config: Config
+} {
   const config = loadConfig(file, { only: 'command', env: process.env })
   return { path: keyFile ?? keyFilePath(file, config), config }
 }

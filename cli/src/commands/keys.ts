@@ -2,7 +2,7 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { exportKeyFile, generateKeyFile, loadConfig, loadKeyFile, type KeyFile } from '@token-handler/shared'
 import { keyContextOf, keyFilePath } from '../key-ring-file.ts'
 import { UsageError, type CommandLine } from '../usage.ts'
-import { activate, addKey, retire } from './key-rotation.ts'
+import { activate, addKey, configured, retire } from './key-rotation.ts'
 
 /** `keys generate | list | export | add | activate | retire` */
 export async function keys(line: CommandLine): Promise<void> {
@@ -17,9 +17,10 @@ export async function keys(line: CommandLine): Promise<void> {
   else throw new UsageError('keys takes generate, list, export, add, activate or retire')
 }
 
-function listKeys({ file }: CommandLine): void {
-  if (file === undefined) throw new UsageError('keys list needs --file FILE')
-  for (const { kid, state, created, derived } of loadKeyFile(file).keys) {
+function listKeys(line: CommandLine): void {
+  // Whoever has nothing but the file can list it.
+  const path = line.file ?? configured(line).path
+  for (const { kid, state, created, derived } of loadKeyFile(path).keys) {
     const purposes =
       state === 'retired' ? '-' : derived === undefined ? 'all purposes' : Object.keys(derived).join(', ')
     process.stdout.write(`${kid.padEnd(16)}  ${state.padEnd(9)}  ${created ?? '-'}  ${purposes}\n`)
