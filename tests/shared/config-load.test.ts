@@ -19,6 +19,7 @@ import { Canaries } from '../support/canary.ts'
 import { configured, problemsIn, problemsOf, smallest, withFiles } from './configuration.ts'
 
 const text = stringify(smallest)
+const lines = text.split('\n').length - 1
 
 /** Loads a file with the given text; `files` lie beside it. */
 function load(yaml: string, env: Record<string, string> = {}, files: Record<string, string> = {}): Config {
@@ -263,7 +264,11 @@ describe('references', () => {
         'capability_signing.private_key',
         'capability_signing.other_keys[0]',
       ]
-      const ofAdmin = ['admin.keys.a', 'admin.keys.(not shown)']
+      const line =
+        stringify(configured(everything))
+          .split('\n')
+          .findIndex((text) => text.includes('b-c')) + 1
+      const ofAdmin = ['admin.keys.a', `admin.keys.(not shown, line ${line})`]
       const ofGateway = ['forward_auth.gateway_secret', 'forward_auth.previous_gateway_secret']
       expect(problemsFor('agent', everything).toSorted()).toEqual([...ofAgent, ...ofAdmin].toSorted())
       expect(problemsFor('proxy', everything).toSorted()).toEqual([...ofAdmin, ...ofGateway].toSorted())
@@ -332,6 +337,15 @@ describe('a refused configuration', () => {
     ])
     expect(problemsIn({ authorization_server: { client_authentication: { 'client_secret:s3cret': null } } })).toEqual([
       'authorization_server.client_authentication: unknown key (not shown)',
+    ])
+  })
+
+  it('[E-KM-08] tells the line of a name that it does not show', () => {
+    const admin = `admin:\n  port: 3001\n  idle-seconds: 5\n  keys:\n    on-call: short\n    s3cret: ${'x'.repeat(32)}\n`
+    expect(problems(`${text}${admin}utf8: ''\n`)).toEqual([
+      expect.stringMatching(`^admin\\.keys\\.\\(not shown, line ${lines + 5}\\): must be at least 32 characters`),
+      `admin: unknown key (not shown, line ${lines + 3})`,
+      `: unknown key (not shown, line ${lines + 7})`,
     ])
   })
 

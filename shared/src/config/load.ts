@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
 import { keyFileSchema, missingPurposes, type KeyFile, type Purpose } from '../key-ring.ts'
 import { findContradictions, findIdleSettings } from './consistency.ts'
-import { isUnused, resolveReferences, shownName, type ConfigReader } from './references.ts'
+import { isUnused, pathText, resolveReferences, shownName, type ConfigReader, type LineOf } from './references.ts'
 import { parseYaml } from './yaml.ts'
 import { configSchema, type Config } from './schema.ts'
 import { readAsWanted } from './wanted-types.ts'
@@ -42,12 +42,12 @@ export interface LoadOptions {
  */
 export function loadConfig(file: string, { only, env }: LoadOptions): Config {
   const problems: ConfigProblem[] = []
-  const raw = parseYaml(readText(file), problems)
+  const { values: raw, lineOf } = parseYaml(readText(file), problems)
   if (problems.length > 0) throw new ConfigError(file, problems)
-  const values = resolveReferences(raw, { folder: dirname(resolve(file)), env, reader: only, problems })
+  const values = resolveReferences(raw, { folder: dirname(resolve(file)), env, reader: only, lineOf, problems })
   const { error } = configSchema.safeParse(values)
   const typed = error === undefined ? values : readAsWanted(raw, values, error.issues)
-  return checkConfig(typed, { file, only, problems })
+  return checkConfig(typed, { file, only, lineOf, problems })
 }
 
 /**
@@ -59,15 +59,16 @@ export function checkConfig(
   {
     file = 'The configuration',
     only,
+    lineOf = inNoFile,
     problems = [],
-  }: { file?: string; only?: LoadOptions['only']; problems?: ConfigProblem[] } = {},
+  }: { file?: string; only?: LoadOptions['only']; lineOf?: LineOf; problems?: ConfigProblem[] } = {},
 ): Config {
   const parsed = configSchema.safeParse(values)
   // A reference that could not be resolved is one problem, not also one of type.
   const known = new Set(problems.map((problem) => problem.path))
   const add = (found: readonly ConfigProblem[]) => problems.push(...found.filter(({ path }) => !known.has(path)))
   if (!parsed.success) {
-    const found = fromZod(parsed.error)
+    const found = fromZod(parsed.error, lineOf)
     add(found)
     for (const { path } of found) if (path !== '') known.add(path)
   }
@@ -132,12 +133,14 @@ function readText(file: string): string {
   }
 }
 
-function fromZod(error: z.ZodError): ConfigProblem[] {
-  return error.issues.map((issue) => ({ path: pathText(issue.path), message: issueText(issue) }))
+function fromZod(error: z.ZodError, lineOf: LineOf = inNoFile): ConfigProblem[] {
+  return error.issues.map((issue) => ({ path: pathText(issue.path, lineOf), message: issueText(issue, lineOf) }))
 }
 
-function issueText(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'unrecognized_keys') return `unknown key ${issue.keys.map(shownName).join(', ')}`
+function issueText(issue: z.core.$ZodIssue, lineOf: LineOf): string {
+  if (issue.code === 'unrecognized_keys') {
+    return `unknown key ${issue.keys.map((name) => shownName([...issue.path, name], lineOf)).join(', ')}`
+  }
   if (issue.code === 'invalid_type' && issue.message.includes('received undefined')) return 'is required'
   if (issue.code === 'too_small' && issue.minimum === 1 && (issue.origin === 'string' || issue.origin === 'array')) {
     return 'must not be empty'
@@ -145,13 +148,7 @@ function issueText(issue: z.core.$ZodIssue): string {
   return issue.message.replace(/^Invalid input: /, '')
 }
 
-function pathText(path: readonly PropertyKey[]): string {
-  return path.reduce<string>((text, step) => {
-    if (typeof step === 'number') return `${text}[${step}]`
-    const name = shownName(String(step))
-    return text === '' ? name : `${text}.${name}`
-  }, '')
-}
+const inNoFile: LineOf = () => undefined
 
 function deepFreeze<T>(value: T): T {
   if (typeof value === 'object' && value !== null) {

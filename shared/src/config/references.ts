@@ -31,20 +31,22 @@ export interface ReferenceContext {
   readonly folder: string
   readonly env: Readonly<Record<string, string | undefined>>
   readonly reader: ConfigReader | undefined
+  readonly lineOf: LineOf
   /** Takes what leads nowhere. */
   readonly problems: ConfigProblem[]
 }
 
 /** Replaces `${NAME}` within strings, and strings of the form `file:PATH`, by what they stand for. */
-export function resolveReferences(value: unknown, context: ReferenceContext, path = ''): unknown {
-  if (typeof value === 'string') return resolveString(value, context, path)
-  if (Array.isArray(value)) return value.map((item, index) => resolveReferences(item, context, `${path}[${index}]`))
+export function resolveReferences(
+  value: unknown,
+  context: ReferenceContext,
+  path: readonly (string | number)[] = [],
+): unknown {
+  if (typeof value === 'string') return resolveString(value, context, pathText(path, context.lineOf))
+  if (Array.isArray(value)) return value.map((item, index) => resolveReferences(item, context, [...path, index]))
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [
-      key,
-      resolveReferences(item, context, path === '' ? shownName(key) : `${path}.${shownName(key)}`),
-    ]),
+    Object.entries(value).map(([key, item]) => [key, resolveReferences(item, context, [...path, key])]),
   )
 }
 
@@ -79,7 +81,25 @@ function isReference(text: string): boolean {
   return text.startsWith('file:') || text.search(variables) !== -1
 }
 
-/** A name that the schema does not know may be a secret in the wrong place: only what reads like a name is shown. */
-export function shownName(name: string): string {
-  return /^[A-Za-z_]{1,40}$/.test(name) ? name : '(not shown)'
+/** Where the name at a path stands in the file, from 1; `undefined` for what is in no file. */
+export type LineOf = (path: readonly PropertyKey[]) => number | undefined
+
+/** A path as operators read it: `proxy.routes[0].path`. */
+export function pathText(path: readonly PropertyKey[], lineOf: LineOf): string {
+  return path.reduce<string>((text, step, index) => {
+    if (typeof step === 'number') return `${text}[${step}]`
+    const name = shownName(path.slice(0, index + 1), lineOf)
+    return text === '' ? name : `${text}.${name}`
+  }, '')
+}
+
+/**
+ * The last name of a path. One that the schema does not know may be a secret in the wrong place: only what reads like a
+ * name is shown, and of all others the line that they stand in.
+ */
+export function shownName(path: readonly PropertyKey[], lineOf: LineOf): string {
+  const name = String(path.at(-1))
+  if (/^[A-Za-z_]{1,40}$/.test(name)) return name
+  const line = lineOf(path)
+  return line === undefined ? '(not shown)' : `(not shown, line ${line})`
 }

@@ -1,5 +1,6 @@
-import { isScalar, LineCounter, parseDocument, visit } from 'yaml'
+import { isMap, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml'
 import type { ConfigProblem } from './load.ts'
+import type { LineOf } from './references.ts'
 
 /** One mistake makes the rest of the file unreadable as often as not; more than these would only hide it. */
 const mostProblems = 3
@@ -7,9 +8,12 @@ const mostProblems = 3
 /**
  * Reads YAML that is plain data: no aliases (they can stand for billions of values), no keys that are not text, and no
  * key named `__proto__`.
- * @param problems Gets what is wrong, by line. The answer is `undefined` then.
+ * @param problems Gets what is wrong, by line. There are no values then.
  */
-export function parseYaml(text: string, problems: ConfigProblem[]): unknown {
+export function parseYaml(
+  text: string,
+  problems: ConfigProblem[],
+): { readonly values: unknown; readonly lineOf: LineOf } {
   const lineCounter = new LineCounter()
   const document = parseDocument(text, { prettyErrors: false, lineCounter, uniqueKeys: true })
   const lines = new Map<number, string>()
@@ -26,5 +30,17 @@ export function parseYaml(text: string, problems: ConfigProblem[]): unknown {
     },
   })
   problems.push(...[...lines.values()].slice(0, mostProblems).map((message) => ({ path: '', message })))
-  return problems.length > 0 ? undefined : document.toJS({ maxAliasCount: 0 })
+  const lineOf: LineOf = (path) => {
+    let node: unknown = document.contents
+    let offset: number | undefined
+    for (const step of path) {
+      if (isMap(node)) {
+        const pair = node.items.find(({ key }) => isScalar(key) && key.value === step)
+        offset = isScalar(pair?.key) ? pair.key.range?.[0] : undefined
+        node = pair?.value
+      } else node = isSeq(node) ? node.items[Number(step)] : undefined
+    }
+    return offset === undefined ? undefined : lineCounter.linePos(offset).line
+  }
+  return { values: problems.length > 0 ? undefined : document.toJS({ maxAliasCount: 0 }), lineOf }
 }
