@@ -1,7 +1,8 @@
-import { globSync, mkdirSync, readFileSync } from 'node:fs'
+import { chmodSync, globSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { stringify } from 'yaml'
+import { makeCertificates } from '../support/certificates.ts'
 import { Canaries } from '../support/canary.ts'
 import { configured } from '../shared/configuration.ts'
 import { workingFolder, type WorkingFolder } from './command-line.ts'
@@ -125,6 +126,45 @@ describe('token-handler check', () => {
     const contradictions = await folder.run(['check'])
     expect(contradictions.stderr).toContain('authorization_server.issuer: must be https')
     expect(contradictions.stderr).toContain('admin.port: must differ from listen.port')
+  })
+
+  it('[E-KM-08] warns of keys and secrets that every user of the machine can read or change', async () => {
+    const files = { 'keys.json': 0o640, 'secret.txt': 0o640, 'token-handler.yaml': 0o644, 'key.pem': 0o644 }
+    const { server } = await makeCertificates(['app.example'])
+    folder.write('certificate.pem', server.certificate)
+    folder.write('key.pem', server.privateKey)
+    folder.write('secret.txt', 's3cret')
+    folder.configure({
+      authorization_server: { client_authentication: { client_secret: 'file:secret.txt' } },
+      listen: { tls: { certificate_file: 'certificate.pem', private_key_file: 'key.pem' } },
+    })
+    await folder.run(['keys', 'generate', '--out', 'keys.json'])
+    const permit = (name: string, mode: number): void => chmodSync(join(folder.path, name), mode)
+    for (const [name, mode] of Object.entries(files)) permit(name, mode)
+    // What nobody gets at, for the folder is its owner's, is nobody's.
+    expect(await folder.run(['check'])).toEqual({ code: 0, stdout: 'token-handler.yaml is right\n', stderr: '' })
+    permit('.', 0o755)
+    const tls = 'warning: listen.tls.private_key_file: every user of this machine can read its file (mode 644)\n'
+    expect(await folder.run(['check'])).toEqual({ code: 0, stdout: 'token-handler.yaml is right\n', stderr: tls })
+
+    permit('keys.json', 0o666)
+    permit('secret.txt', 0o444)
+    folder.configure({ admin: { port: 3001, keys: { carol: 'x'.repeat(32) } } })
+    const client = 'authorization_server.client_authentication.client_secret'
+    const others = [
+      'warning: keys.file: every user of this machine can change its file (mode 666)',
+      `warning: ${client}: every user of this machine can read its file (mode 644)`,
+      'warning: admin.keys.carol: every user of this machine can read its file (mode 644)',
+    ]
+    expect(await folder.run(['check'])).toMatchObject({ code: 0, stderr: `${others.join('\n')}\n` })
+    folder.configure({
+      authorization_server: { client_authentication: { client_secret: 'file:secret.txt' } },
+      admin: { port: 3001, keys: { carol: '${ADMIN_KEY}' } },
+    })
+    expect(await folder.run(['check'], { ADMIN_KEY: 'x'.repeat(32) })).toMatchObject({
+      code: 0,
+      stderr: `${others[0]}\n${others[1]?.replace('644', '444')}\n`,
+    })
   })
 
   it('says where a file is no YAML, or not there', async () => {

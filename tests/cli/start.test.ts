@@ -1,6 +1,8 @@
 import { once } from 'node:events'
+import { chmodSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { Canaries } from '../support/canary.ts'
 import { workingFolder, type WorkingFolder } from './command-line.ts'
@@ -54,6 +56,8 @@ describe('token-handler start', () => {
     const canaries = new Canaries()
     const [port, adminPort] = [await freePort(), await freePort()]
     folder.write('secret.txt', canaries.mark('client-secret'))
+    chmodSync(join(folder.path, 'secret.txt'), 0o644)
+    chmodSync(folder.path, 0o755)
     await folder.run(['keys', 'generate', '--out', 'keys.json'])
     canaries.watch('key', (JSON.parse(folder.read('keys.json')) as { keys: [{ key: string }] }).keys[0].key)
     folder.configure(local(port, { admin: { port: adminPort }, log: { level: 'debug' } }))
@@ -72,7 +76,9 @@ describe('token-handler start', () => {
       .trimEnd()
       .split('\n')
       .map((line) => (JSON.parse(line) as { event: string }).event)
-    expect(events).toEqual(expect.arrayContaining(['started', 'discovery_failed', 'request', 'stopping']))
+    expect(events).toEqual(
+      expect.arrayContaining(['config_warning', 'started', 'discovery_failed', 'request', 'stopping']),
+    )
     expect(canaries.find(stdout)).toEqual([])
   })
 

@@ -1,28 +1,44 @@
 import { X509Certificate } from 'node:crypto'
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { ConfigError, loadConfig, loadKeyFile, type Config, type ConfigProblem } from '@token-handler/shared'
+import {
+  ConfigError,
+  loadConfig,
+  loadKeyFile,
+  type Config,
+  type ConfigProblem,
+  type SecretFile,
+} from '@token-handler/shared'
 import { keyFilePath, neededPurposes } from '../key-ring-file.ts'
 import { readTlsContext } from '../public-server.ts'
+import { findOpenSecretFiles } from '../secret-files.ts'
 import { callbackScripts } from '../spa.ts'
 import { readUpstreamTls } from '../upstream-tls.ts'
 import { parseOnly, type CommandLine } from '../usage.ts'
 
 /** Reads everything that a start reads, and says so when it is right. */
 export async function check({ config: file, only }: CommandLine): Promise<void> {
-  readConfiguration(file, parseOnly(only))
+  const { warnings } = readConfiguration(file, parseOnly(only))
+  for (const { path, message } of warnings) process.stderr.write(`warning: ${path}: ${message}\n`)
   process.stdout.write(`${file} is right\n`)
+}
+
+/** A configuration that is right, and what is unwise about it. */
+export interface CheckedConfiguration {
+  readonly config: Config
+  readonly warnings: readonly ConfigProblem[]
 }
 
 /**
  * The configuration, after a look at all files that it names.
  * @throws ConfigError, or an AggregateError of several, one for each file that is not right.
  */
-export function readConfiguration(file: string, only: 'agent' | 'proxy' | undefined): Config {
+export function readConfiguration(file: string, only: 'agent' | 'proxy' | undefined): CheckedConfiguration {
   const mistakes: ConfigError[] = []
+  const secretFiles: SecretFile[] = []
   let config: Config
   try {
-    config = loadConfig(file, { only, env: process.env })
+    config = loadConfig(file, { only, env: process.env, files: secretFiles })
   } catch (error) {
     if (!(error instanceof ConfigError) || error.rest === undefined) throw error
     // All in one go: the files too.
@@ -48,7 +64,7 @@ export function readConfiguration(file: string, only: 'agent' | 'proxy' | undefi
   const [first] = refusals
   if (refusals.length > 1) throw new AggregateError(refusals, refusals.map(({ message }) => message).join('\n'))
   if (first !== undefined) throw first
-  return config
+  return { config, warnings: findOpenSecretFiles(file, config, secretFiles) }
 }
 
 function refusalOf(read: () => unknown): ConfigError[] {

@@ -35,8 +35,10 @@ import { readConfiguration } from './check.ts'
  */
 export async function start(commandLine: CommandLine): Promise<void> {
   const count = parseWorkers(commandLine.workers)
-  const config = readConfiguration(commandLine.config, parseOnly(commandLine.only))
+  const { config, warnings } = readConfiguration(commandLine.config, parseOnly(commandLine.only))
   const logger = createLogger(config.log.level)
+  // The process that watches over workers says it for them.
+  for (const { path, message } of isWorker() ? [] : warnings) logger.warn({ event: 'config_warning', path }, message)
   if (isWorker()) await work(commandLine, config, workerLogger(logger))
   else if (count === undefined) onSignals(logger, await serve(commandLine, config, logger))
   else await watchOver(count, commandLine, config, logger)

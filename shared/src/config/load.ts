@@ -1,12 +1,22 @@
 import { readFileSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import type { z } from 'zod'
 import { keyFileSchema, missingPurposes, type KeyFile, type Purpose } from '../key-ring.ts'
 import { findContradictions, findIdleSettings } from './consistency.ts'
-import { isUnused, pathText, resolveReferences, shownName, type ConfigReader, type LineOf } from './references.ts'
+import {
+  isUnused,
+  pathText,
+  resolveReferences,
+  shownName,
+  type ConfigReader,
+  type LineOf,
+  type SecretFile,
+} from './references.ts'
 import { parseYaml } from './yaml.ts'
 import { configSchema, type Config } from './schema.ts'
 import { readAsWanted } from './wanted-types.ts'
+
+export type { SecretFile } from './references.ts'
 
 /** One thing that is wrong, by its path in the file. Never holds a value: values may be secrets. */
 export interface ConfigProblem {
@@ -34,17 +44,19 @@ export interface LoadOptions {
   /** Who reads it, if not agent and proxy together. Secrets that a reader does not use are not fetched for it. */
   readonly only?: ConfigReader | undefined
   readonly env: Readonly<Record<string, string | undefined>>
+  /** Takes the files that secrets stand in. */
+  readonly files?: SecretFile[]
 }
 
 /**
  * Reads and checks a configuration file.
  * @throws ConfigError with every problem found.
  */
-export function loadConfig(file: string, { only, env }: LoadOptions): Config {
+export function loadConfig(file: string, { only, env, files = [] }: LoadOptions): Config {
   const problems: ConfigProblem[] = []
   const { values: raw, lineOf } = parseYaml(readText(file), problems)
   if (problems.length > 0) throw new ConfigError(file, problems)
-  const values = resolveReferences(raw, { folder: dirname(resolve(file)), env, reader: only, lineOf, problems })
+  const values = resolveReferences(raw, { file: resolve(file), env, reader: only, lineOf, files, problems })
   const { error } = configSchema.safeParse(values)
   const typed = error === undefined ? values : readAsWanted(raw, values, error.issues)
   return checkConfig(typed, { file, only, lineOf, problems })

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import type { ConfigProblem } from './load.ts'
 
 /** Who reads the configuration: one part alone, or a command that works on the ledger and the keys beside them. */
@@ -12,6 +12,8 @@ const agentSecrets = [
 ]
 const gatewaySecrets = [/^forward_auth\.(?:previous_)?gateway_secret$/]
 const secrets = [...agentSecrets, ...gatewaySecrets]
+/** What should not be written into the configuration where others can read that. */
+const written = [...secrets, /^admin\.keys\./, /^audit\.(?:key|previous_keys\[\d+\])$/]
 /** Passes as a secret of any kind. */
 const standIn = 'not-read-for-it-is-not-used-here'
 
@@ -26,12 +28,21 @@ export function isUnused(path: string, reader: ConfigReader | undefined): boolea
   return reader !== undefined && unused[reader].some((place) => place.test(path))
 }
 
+/** A file that a secret stands in: one that `file:` names, or the configuration itself. */
+export interface SecretFile {
+  /** Where in the configuration. */
+  readonly path: string
+  readonly file: string
+}
+
 export interface ReferenceContext {
-  /** Relative paths of files count from here. */
-  readonly folder: string
+  /** The configuration; relative paths of files count from its folder. */
+  readonly file: string
   readonly env: Readonly<Record<string, string | undefined>>
   readonly reader: ConfigReader | undefined
   readonly lineOf: LineOf
+  /** Takes the files that secrets stand in. */
+  readonly files: SecretFile[]
   /** Takes what leads nowhere. */
   readonly problems: ConfigProblem[]
 }
@@ -50,7 +61,11 @@ export function resolveReferences(
   )
 }
 
-function resolveString(text: string, { folder, env, reader, problems }: ReferenceContext, path: string): string {
+function resolveString(
+  text: string,
+  { file: configFile, env, reader, files, problems }: ReferenceContext,
+  path: string,
+): string {
   // Whoever does not need a secret need not be given it.
   if (isUnused(path, reader) && isReference(text)) return standIn
   const missing = new Set<string>()
@@ -63,11 +78,14 @@ function resolveString(text: string, { folder, env, reader, problems }: Referenc
   const isSecret = secrets.some((place) => place.test(path))
   // What else is wrong with the configuration can be told without a secret.
   if (missing.size > 0 && isSecret) return standIn
+  if (written.some((place) => place.test(path)) && !isReference(text)) files.push({ path, file: configFile })
   // Only what the file itself says: an environment variable must not be able to name a file.
   if (!text.startsWith('file:')) return expanded
-  const file = resolve(folder, expanded.slice('file:'.length))
+  const file = resolve(dirname(configFile), expanded.slice('file:'.length))
   try {
-    return readFileSync(file, 'utf8').replace(/\r?\n$/, '')
+    const content = readFileSync(file, 'utf8').replace(/\r?\n$/, '')
+    files.push({ path, file })
+    return content
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     problems.push({ path, message: `the file that it names cannot be read (${code ?? 'unknown error'})` })
