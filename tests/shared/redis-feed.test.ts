@@ -16,6 +16,8 @@ class ScriptedServer {
   lastId = '1-0'
   writes = 4
   heartbeats = 0
+  /** Refuses to write. */
+  isFull = false
   readonly clock: FakeClock
   /** Answers to the question for its state wait for this. */
   stateAnswers: Promise<unknown> = Promise.resolve()
@@ -34,6 +36,7 @@ class ScriptedServer {
       if (script === heartbeatScript) {
         this.heartbeats += 1
         await this.heartbeatAnswers
+        if (this.isFull) throw new RedisFailure('oom')
         return [now, this.incarnation]
       }
       if (script === renewScript) this.incarnation = args[1]!
@@ -42,7 +45,10 @@ class ScriptedServer {
       await this.stateAnswers
       return state
     },
-    command: async ([name]) => (name === 'HSCAN' ? ['0', []] : 0),
+    command: async ([name]) => {
+      if (this.isFull && name === 'INCR') throw new RedisFailure('oom')
+      return name === 'HSCAN' ? ['0', []] : 0
+    },
     close: () => undefined,
   }
 
@@ -178,6 +184,18 @@ describe('what tells a healthy redis from one that lost something', () => {
     cutOff()
     await setImmediate()
     expect(log.events()).toEqual([])
+  })
+
+  it('says once that a server that is full is, however often its rules are read again, and once that it is well', async () => {
+    server.isFull = true
+    await heartbeat()
+    await until('it is said', () => log.events().length > 0)
+    await reconnect()
+    await reconnect()
+    expect([log.events(), feed.incarnation?.id]).toEqual([['ledger_unreachable'], 'one'])
+    server.isFull = false
+    await reconnect()
+    expect(log.events()).toEqual(['ledger_unreachable', 'ledger_reachable'])
   })
 
   it('says once that a server that was lost is', async () => {

@@ -133,13 +133,22 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
       await loadRules()
       known = state
       wrote(state.writes)
+      await proveWell().catch(tell)
       // Another connection, or another server, since then: this state may be of the one before.
       if (trust !== distrusted) continue
       incarnation = state.incarnation
       beatAt = state.serverMs
-      reachability.succeeded(now())
+      // The first answer ever.
+      if (!reachability.isFailing) reachability.succeeded(now())
       return
     }
+  }
+
+  /** A server that is full still answers: only a write tells that it is well again. */
+  async function proveWell(): Promise<void> {
+    if (!reachability.isFailing) return
+    wrote(Number(await connection.command(['INCR', writer])))
+    reachability.succeeded(now())
   }
 
   /** Makes the server a store that may be trusted: with a name, and with every rule that this process knows. */
@@ -234,11 +243,7 @@ export function createRedisFeed(options: RedisFeedOptions): RedisFeed {
       observe(serverMs, id)
       if (Number(serverMs) >= writesKeptUntil) writes = 0
       writesKeptUntil = Number(serverMs) + writerMs
-      // A server that is full still answers: only a write tells that it is well again.
-      if (reachability.isFailing && incarnation !== undefined) {
-        wrote(Number(await connection.command(['INCR', writer])))
-        reachability.succeeded(now())
-      }
+      if (incarnation !== undefined) await proveWell()
     } catch (error) {
       tell(error)
     }
