@@ -12,8 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
-import { keyFileSchema, loadKeyFile, type KeyFile } from '@token-handler/shared'
+import { keyFileSchema, loadKeyFile, lockFile, type KeyFile } from '@token-handler/shared'
 
 /** Another command may have the file for so long. */
 const lockPatienceMs = 5_000
@@ -27,7 +26,7 @@ const lockPatienceMs = 5_000
 export function changeKeyFile(path: string, change: (file: KeyFile) => KeyFile): KeyFile {
   // A symbolic link stays one.
   const file = realpathSync(path)
-  const unlock = lock(`${file}.lock`)
+  const unlock = lockFile(`${file}.lock`, lockPatienceMs)
   try {
     const before = loadKeyFile(file)
     const after = change(before)
@@ -36,19 +35,6 @@ export function changeKeyFile(path: string, change: (file: KeyFile) => KeyFile):
   } finally {
     unlock()
   }
-}
-
-/** SQLite's lock: no other kind comes with Node and is released when its holder dies. */
-function lock(path: string): () => void {
-  closeSync(openSync(path, 'a', 0o600))
-  const database = new DatabaseSync(path, { timeout: lockPatienceMs })
-  try {
-    database.exec('BEGIN EXCLUSIVE')
-  } catch (error) {
-    database.close()
-    throw error
-  }
-  return () => database.close()
 }
 
 function replace(file: string, content: KeyFile): void {

@@ -1,4 +1,7 @@
+import { execFile } from 'node:child_process'
 import { DatabaseSync } from 'node:sqlite'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { openLedger, silentLogger, systemClock, type Ledger } from '@token-handler/shared'
 import { until } from '../support/until.ts'
@@ -59,5 +62,16 @@ describe('the sqlite ledger of several processes', () => {
     const other = await beginSession(ledger)
     await other.refreshTo(3)
     expect(await other.look(3)).toMatchObject({ state: 'current' })
+  })
+})
+
+describe('a sqlite ledger that is not there yet', () => {
+  it('is made by one process, while the others wait: one could remove what another already writes', async () => {
+    const file = temporaryFile()
+    const maker = fileURLToPath(new URL('./sqlite-maker.ts', import.meta.url))
+    const options = ['--conditions=development', '--disable-warning=ExperimentalWarning']
+    const { stdout } = await promisify(execFile)(process.execPath, [...options, maker, file.path, 'maker'])
+    expect(stdout).toBe('other: busy\nmaker: opened\n')
+    file.removeFolder()
   })
 })

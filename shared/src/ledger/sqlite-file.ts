@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { chmodSync, closeSync, openSync, rmSync, statSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { lockFile } from '../file-lock.ts'
 
 /** Tables of this release. A later one may add to them; this one refuses a file that says it cannot read it. */
 const schemaVersion = 1
@@ -88,9 +89,7 @@ export interface OpenOptions {
  * @throws LedgerFormatError, or the error of SQLite or the file system.
  */
 export function openSqliteFile(path: string, { now, lost, renewed }: OpenOptions): SqliteFile {
-  // What a lost file left behind belongs to no other.
-  if (inodeOf(path) === undefined) for (const rest of ['-wal', '-shm']) rmSync(path + rest, { force: true })
-  closeSync(openSync(path, 'a', 0o600))
+  if (inodeOf(path) === undefined) makeFile(path)
   chmodSync(path, 0o600)
   const database = new DatabaseSync(path, { timeout: 0 })
   try {
@@ -108,6 +107,22 @@ export function openSqliteFile(path: string, { now, lost, renewed }: OpenOptions
   } catch (error) {
     database.close()
     throw error
+  }
+}
+
+/**
+ * One process at a time: what another has beside a file that it just made is not what a lost one left behind, and whoever
+ * removed that would not see what the other writes.
+ */
+function makeFile(path: string): void {
+  const unlock = lockFile(`${path}.lock`, 0)
+  try {
+    if (inodeOf(path) !== undefined) return
+    // What a lost file left behind belongs to no other.
+    for (const rest of ['-wal', '-shm']) rmSync(path + rest, { force: true })
+    closeSync(openSync(path, 'a', 0o600))
+  } finally {
+    unlock()
   }
 }
 
