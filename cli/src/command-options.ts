@@ -14,9 +14,9 @@ const optionsOf: Readonly<Record<string, readonly OptionName[]>> = {
   'keys retire': ['dry-run', 'force', 'file'],
   sessions: ['sub', 'sid', 'issuer', 'json'],
   revoke: ['sub', 'sid', 'as-sid', 'client', 'kid', 'all', 'issuer', 'before', 'reason', 'dry-run', 'json'],
-  'audit verify': ['head', 'stopped', 'json'],
-  'audit export': ['sub', 'issuer', 'out'],
-  'audit erase': ['sub', 'issuer'],
+  'audit verify': ['head', 'stopped', 'issuer', 'client', 'json'],
+  'audit export': ['sub', 'issuer', 'client', 'out'],
+  'audit erase': ['sub', 'issuer', 'client'],
   schema: [],
 }
 

@@ -21,8 +21,9 @@ const usage = `token-handler: keeps OAuth tokens out of JavaScript
   token-handler check [--only agent|proxy] [--config FILE]   check the configuration, without running anything
   token-handler keys generate [--out FILE]                   make a key file
   token-handler keys list [--file FILE] [--config FILE]      show ids and states of the keys, never the keys
-  token-handler keys export --purpose access-token [--config FILE] [--out FILE]
-                                                             make the key file of a proxy-only deployment
+  token-handler keys export --purpose access-token|audit [--config FILE] [--out FILE]
+                                                             make the key file of a proxy-only deployment, or of an
+                                                             auditor, who can verify the audit log and open no cookie
   token-handler keys add [--from FILE] [--file FILE] [--config FILE]
                                                              add a new key, or those of another file: they open, and do not seal
   token-handler keys activate KID [--force] [--file FILE] [--config FILE]
@@ -34,17 +35,19 @@ const usage = `token-handler: keeps OAuth tokens out of JavaScript
   token-handler revoke --sub SUB | --sid SID | --as-sid SID | --client ID | --kid KID | --all
                        [--issuer ISSUER] [--before TIME] [--reason WORD] [--dry-run] [--json] [--config FILE]
                                                              end sessions, now, on every process; --before is ISO 8601
-  token-handler audit verify [FILE|DIR] [--head CHAIN:N:HASH]... [--stopped] [--json] [--config FILE]
+  token-handler audit verify [FILE|DIR] [--head CHAIN:N:HASH]... [--stopped] [--issuer ISSUER] [--client ID]
+                             [--json] [--config FILE]
                                                              find what is missing in, or was changed of, the audit log
-  token-handler audit export --sub SUB [--issuer ISSUER] [FILE|DIR] [--out FILE] [--config FILE]
+  token-handler audit export --sub SUB [--issuer ISSUER] [--client ID] [FILE|DIR] [--out FILE] [--config FILE]
                                                              what is recorded of a user, as JSON lines
-  token-handler audit erase --sub SUB [--issuer ISSUER] [FILE|DIR] [--config FILE]
+  token-handler audit erase --sub SUB [--issuer ISSUER] [--client ID] [FILE|DIR] [--config FILE]
                                                              erase from the audit log whatever leads to a user
   token-handler schema                                       print the JSON Schema of the configuration
 
   token-handler --version                                    print the version
 
   --config is token-handler.yaml unless given; --issuer, whose SUB, SID of --as-sid or client it is, the configured one.
+  For the audit log --issuer and --client name former ones, for which its keys were derived.
 `
 
 const commands = { start, check, keys, audit, sessions, revoke, schema }

@@ -124,4 +124,37 @@ describe('token-handler audit', () => {
     },
     patienceMs,
   )
+
+  it(
+    '[E-KM-07] verifies with keys that open no cookie',
+    async () => {
+      await records([login('alice')])
+      await folder.run(['keys', 'export', '--purpose', 'audit', '--out', 'auditor.json'])
+      folder.configure({ audit: { sink: 'files' }, keys: { file: 'auditor.json' } })
+      expect((await folder.run(['keys', 'list'])).stdout).toMatch(/ audit\n$/)
+      expect(await audit('verify')).toMatchObject({ code: 0, stdout: expect.stringContaining('no problem found') })
+      const alone = await folder.run(['check', '--only', 'proxy'])
+      expect(alone).toMatchObject({ code: 2, stderr: expect.stringContaining('lacks access-token') })
+    },
+    patienceMs,
+  )
+
+  it(
+    'verifies what was recorded for a former issuer and client beside what was recorded since',
+    async () => {
+      await records([login('alice')], { authorization_server: { issuer: 'https://old.example', client_id: 'old-spa' } })
+      await records([login('alice')])
+      const unknown = await audit('verify')
+      expect(unknown).toMatchObject({ code: 1, stdout: expect.stringContaining('(--issuer, --client)') })
+      const former = ['--issuer', 'https://old.example', '--client', 'old-spa']
+      expect(await audit('verify', ...former)).toEqual({
+        code: 0,
+        stdout: '2 files, 2 chains, 6 records, 0 erased\nno problem found\n',
+        stderr: '',
+      })
+      expect(parseRecords((await audit('export', '--sub', 'alice', ...former)).stdout)).toHaveLength(1)
+      expect((await audit('verify', ...former)).code).toBe(0)
+    },
+    patienceMs,
+  )
 })

@@ -53,8 +53,8 @@ describe('token-handler', () => {
     [['schema', 'agent'], 'schema takes no "agent"'],
     [['keys', 'generate', 'keys.json'], 'keys generate takes no "keys.json"'],
     [['keys', 'list', 'keys.json'], 'keys list takes no "keys.json"'],
-    [['keys', 'export'], 'keys export needs --purpose access-token'],
-    [['keys', 'export', '--purpose', 'refresh-token'], 'keys export needs --purpose access-token'],
+    [['keys', 'export'], 'keys export needs --purpose access-token or --purpose audit'],
+    [['keys', 'export', '--purpose', 'refresh-token'], 'keys export needs --purpose access-token or --purpose audit'],
   ])('does not understand %j, and says why', async (args, why) => {
     const { code, stdout, stderr } = await folder.run(args)
     expect([code, stdout]).toEqual([2, ''])

@@ -41,22 +41,24 @@ interface Opened {
   record(event: AuditEvent): Promise<void>
 }
 
-function open({ config: file, issuer: givenIssuer }: CommandLine, given: string | undefined): Opened {
+function open({ config: file, ...line }: CommandLine, given: string | undefined): Opened {
   const config = loadConfig(file, { only: 'command', env: process.env })
   const { sink } = config.audit
   if (given === undefined && sink !== 'files') {
     throw new UsageError(`audit.sink is ${sink}: name a file that its lines were captured in`)
   }
   const context = keyContextOf(config)
-  const issuer = givenIssuer ?? context.issuer
+  const former = { issuer: line.issuer ?? context.issuer, clientId: line.client ?? context.clientId }
+  const { issuer } = former
   const keyFile = loadKeyFile(keyFilePath(file, config))
   const ring = buildKeyRing(keyFile, context)
   const folder = dirname(file)
   const configured = auditFolder(config, folder)
   const path = given === undefined ? configured : resolve(given)
   const known = [config.audit.key === undefined ? [] : auditKeysOf(config, () => ring).all()]
-  // Keys from the key file are derived for an issuer: the records of another one were made with others.
-  const rings = issuer === context.issuer ? [ring] : [ring, buildKeyRing(keyFile, { ...context, issuer })]
+  // Keys from the key file are derived for an issuer and a client: the records of former ones were made with others.
+  const isOther = issuer !== context.issuer || former.clientId !== context.clientId
+  const rings = isOther ? [ring, buildKeyRing(keyFile, former)] : [ring]
   for (const each of rings) if (each.sealingKey('audit') !== undefined) known.push(keyRingAuditKeys(() => each).all())
   const keys = known.flat()
   if (keys.length === 0) throw new UsageError('neither the configuration nor the key file has a key for the audit log')

@@ -54,7 +54,7 @@ export const auditRecordSchema = z
     v: z.literal(1).describe('Version of this schema.'),
     type: z.literal('audit').describe('Tells the line from those of the operational log.'),
     chain: word.describe('Chain that the record belongs to: one process from start to stop.'),
-    n: z.int().min(0).describe('Number in the chain, without gaps.'),
+    n: z.int().min(0).describe('Number in the chain, without gaps; with `chain` the id of the record.'),
     time: z.iso.datetime({ precision: 3 }).describe('When it happened.'),
     event: z.enum(names).describe('What happened.'),
     outcome: z.enum(auditOutcomes).describe('What came of it.'),

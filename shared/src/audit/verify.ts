@@ -48,7 +48,7 @@ export async function verifyAudit(
   keys: readonly AuditKey[],
   heads: readonly AuditPlace[] = [],
 ): Promise<Verification> {
-  const byKid = new Map(keys.map((key) => [key.kid, key]))
+  const byKid = Map.groupBy(keys, ({ kid }) => kid)
   const chains = new Map<string, ChainState>()
   const problems: AuditProblem[] = []
   const witnesses: { readonly place: AuditPlace; readonly file: string; readonly line: number }[] = []
@@ -62,7 +62,10 @@ export async function verifyAudit(
     let state = chains.get(record.chain)
     const { log } = record
     if (record.event === 'log_opened' && log !== undefined) {
-      const key = byKid.get(log.kid)
+      const before = state?.hash ?? log.previous?.hash ?? ''
+      // Keys that were derived for several issuers or clients have one id.
+      const named = byKid.get(log.kid) ?? []
+      const key = named.find((one) => recordCode(one, before, record) === record.hash) ?? named[0]
       if (key === undefined && !unreadable.has(log.kid)) {
         unreadable.add(log.kid)
         report(`is coded under the key ${log.kid}, which is not known here`)
@@ -90,7 +93,8 @@ export async function verifyAudit(
       report(`records ${state.n + 1} to ${record.n - 1} of chain ${record.chain} are missing`)
     else if (record.n <= state.n) report(`record ${record.n} of chain ${record.chain} comes again, or too late`)
     else if (state.key !== undefined && recordCode(state.key, state.hash, record) !== record.hash) {
-      report('was changed, or does not follow the record before')
+      const orOther = log === undefined ? '' : ', or is coded for another issuer or client (--issuer, --client)'
+      report(`was changed, or does not follow the record before${orOther}`)
     }
     if (state.key !== undefined) judgeWho(record, state.key, report)
     if (record.event === 'records_removed') record.details?.files?.forEach((name) => removed.add(name))
