@@ -191,6 +191,44 @@ describe('a configuration is refused when', () => {
     }
   })
 
+  it('a redirect would lead to where the proxy wants a session', () => {
+    const found = (uri: string, routes: readonly Record<string, unknown>[], path = '/api'): string[] =>
+      problemsIn({
+        authorization_server: { redirect_uri: uri },
+        cookies: { access_token_path: path },
+        proxy: { routes: routes.map(route) },
+      }).map((problem) => problem.replace(/(?<=session): .*/, ''))
+    const refused = [
+      'authorization_server.redirect_uri: must be a page of the SPA, not a path of the proxy that wants a session',
+    ]
+    const page = 'https://app.example/api/callback'
+    expect(found(page, [{ path: '/api' }])).toEqual(refused)
+    expect(found(page, [])).toEqual(refused)
+    expect(found(page, [{ path: '/api' }, { path: '/api/callback', session: 'none' }])).toEqual([])
+    expect(found('https://app.example/callback', [{ path: '/callback' }], '/')).toEqual(refused)
+    // A gateway may take the page out.
+    expect(found('https://app.example/callback', [{ path: '/' }], '/')).toEqual([])
+  })
+
+  it('the issuer is the address of its metadata', () => {
+    const message = 'must be the issuer itself, not the address of its metadata, which is found from it'
+    for (const name of ['openid-configuration', 'oauth-authorization-server/tenant']) {
+      const issuer = `https://as.example/.well-known/${name}`
+      expect(problemsIn({ authorization_server: { issuer } })).toEqual([`authorization_server.issuer: ${message}`])
+    }
+  })
+
+  it.each(['\n', '\r\n', ' '])('a secret ends with %j, as what `echo` wrote', (end) => {
+    const message = 'must have no line end, and no space before or after it'
+    const secret = `${'x'.repeat(32)}${end}`
+    expect(
+      problemsIn({
+        authorization_server: { client_authentication: { client_secret: secret } },
+        admin: { port: 3001, keys: { carol: secret } },
+      }),
+    ).toEqual([`admin.keys.carol: ${message}`, `authorization_server.client_authentication.client_secret: ${message}`])
+  })
+
   it.each([
     [{ agent_path: '/' }, ['cookies.agent_path: must be a path below /, so that API calls carry no refresh token']],
     [{ agent_path: '/api/agent' }, ['cookies.agent_path: must not lie under cookies.access_token_path']],

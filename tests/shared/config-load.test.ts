@@ -198,9 +198,13 @@ describe('references', () => {
   })
 
   it('to files give their text without the last line end; paths count from the configuration', () => {
-    expect(secretOf(load(withSecret('file:secret.txt'), {}, { 'secret.txt': 's e c\n' }))).toBe('s e c')
-    expect(secretOf(load(withSecret('file:./secret.txt'), {}, { 'secret.txt': 'a\r\nb\r\n' }))).toBe('a\r\nb')
-    expect(secretOf(load(withSecret('file:${NAME}.txt'), { NAME: 'secret' }, { 'secret.txt': 'x\n\n' }))).toBe('x\n')
+    expect(secretOf(load(withSecret('file:secret.txt'), {}, { 'secret.txt': 's e c\r\n' }))).toBe('s e c')
+    const clientId = (from: string, content: string): string => {
+      const yaml = stringify(configured({ authorization_server: { client_id: from } }))
+      return load(yaml, { NAME: 'id' }, { 'id.txt': content }).authorization_server.client_id
+    }
+    expect(clientId('file:./id.txt', 'a\r\nb\r\n')).toBe('a\r\nb')
+    expect(clientId('file:${NAME}.txt', 'x\n\n')).toBe('x\n')
   })
 
   it.each([

@@ -65,6 +65,9 @@ function checkAuthorizationServer(config: Config, only: ConfigReader | undefined
   const problems: ConfigProblem[] = []
   const at = (key: string, message: string) => problems.push({ path: `authorization_server.${key}`, message })
   if (!isSecure(server.issuer)) at('issuer', overHttps)
+  if (new URL(server.issuer).pathname.includes('/.well-known/')) {
+    at('issuer', 'must be the issuer itself, not the address of its metadata, which is found from it')
+  }
   if (/[?#]/.test(server.issuer)) at('issuer', 'must have no query and no fragment')
   if (hasCredentials(server.issuer)) at('issuer', 'must have no user name and no password')
   if (only !== 'proxy' && only !== 'command' && server.client_authentication === undefined) {
@@ -86,6 +89,9 @@ function checkAuthorizationServer(config: Config, only: ConfigReader | undefined
       isUnder(new URL(uri).pathname, cookies.agent_path)
     ) {
       at(key, 'must be a page of the SPA, not a path of the agent: the SPA posts its query to the agent')
+    }
+    if (new URL(uri).origin === public_url && needsSession(new URL(uri).pathname, config)) {
+      at(key, 'must be a page of the SPA, not a path of the proxy that wants a session: nobody has one there')
     }
   }
   return problems
@@ -162,6 +168,13 @@ function checkRoutes(config: Config): ConfigProblem[] {
     }
   })
   return problems
+}
+
+/** Whether the proxy answers a path, and refuses whoever is not logged in. A gateway takes the SPA's paths out of `/`. */
+function needsSession(path: string, { proxy, cookies: { access_token_path: apiPath } }: Config): boolean {
+  const routes = proxy.routes.filter((route) => route.path !== '/' && isUnder(path, route.path))
+  const [longest] = routes.toSorted((a, b) => b.path.length - a.path.length)
+  return longest === undefined ? apiPath !== '/' && isUnder(path, apiPath) : longest.session === 'required'
 }
 
 /** Without these there is no SPA, where we serve it. */

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { listen, tls } from './listeners.ts'
+import { secretText } from './values.ts'
 
 const keyName = z
   .string()
@@ -7,7 +8,7 @@ const keyName = z
 
 export const admin = listen.extend({
   keys: z
-    .record(keyName, z.string().min(32, 'must be at least 32 characters; make one with `openssl rand -base64 32`'))
+    .record(keyName, secretText.min(32, 'must be at least 32 characters; make one with `openssl rand -base64 32`'))
     .default({})
     .describe(
       'Keys to /admin/* and to the page /operations, by the name of who holds them, which the audit log shows. Use ${ENV_VARIABLE} or file:PATH. Without keys and client certificates there is neither.',

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { httpUrl, parameterName, seconds } from './values.ts'
+import { httpUrl, parameterName, seconds, secretText } from './values.ts'
 
 const clientAuthentication = z
   .discriminatedUnion('method', [
@@ -7,7 +7,7 @@ const clientAuthentication = z
       method: z
         .enum(['client_secret_basic', 'client_secret_post'])
         .describe('Client secret in the Authorization header, or in the body.'),
-      client_secret: z.string().min(1).describe('The secret. Use ${ENV_VARIABLE} or file:PATH.'),
+      client_secret: secretText.min(1).describe('The secret. Use ${ENV_VARIABLE} or file:PATH.'),
     }),
     z.strictObject({
       method: z.literal('private_key_jwt').describe('Signed assertion (RFC 7523); no shared secret.'),

@@ -9,6 +9,11 @@ export const longestTimerSeconds = 2_000_000
 
 export const timeoutSeconds = (fallback: number) => seconds(fallback, 1, longestTimerSeconds)
 
+/** No server means white space at the ends of a secret: mostly it is the line end that `echo` added. */
+export const secretText = z
+  .string()
+  .refine((text) => !/^\s|[\r\n]|\s$/.test(text), 'must have no line end, and no space before or after it')
+
 export const httpUrl = z.string().refine(isHttpUrl, 'must be an absolute http or https URL')
 
 /** Host names as they are in use: the URL standard also takes `*` and the like. */
