@@ -152,6 +152,7 @@ export function createOAuthAgent(deps: OAuthAgentDeps): OAuthAgent {
   const continuePath = `${base}/logout/continue`
   const backchannelPath = `${base}/backchannel-logout`
   const known = new Set([...routes.map(({ path }) => path), continuePath, backchannelPath, keysPath])
+  for (const route of [...known, 'other']) metrics.route(route)
   const routeOf = ({ path }: express.Request): string => {
     if (known.has(path)) return path
     return hasCapabilities && path.startsWith(`${base}/capabilities/`) ? capabilityPath : 'other'

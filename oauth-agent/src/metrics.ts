@@ -31,6 +31,8 @@ export type RefreshStep =
 
 /** What the agent counts. */
 export interface AgentMetrics {
+  /** There is such a route, or `other`. */
+  readonly route: (route: string) => void
   /** @param route Path of a route of ours, or `other`. @param outcome `ok`, our error code, or `client_gone`. */
   readonly request: (route: string, outcome: string) => void
   /** A login was completed: cookies of a new session were issued. */
@@ -83,6 +85,8 @@ export function createAgentMetrics(registry: Registry): AgentMetrics {
   // A rate is seen from the first event on only if there was a zero before it.
   for (const step of refreshSteps) steps.inc({ step }, 0)
   return {
+    // Nor does an alert on the error that should not be see a single one otherwise.
+    route: (route) => requests.inc({ route, outcome: 'server_error' }, 0),
     request: (route, outcome) => requests.inc({ route, outcome }),
     login: () => logins.inc(),
     refresh: (step) => steps.inc({ step }),

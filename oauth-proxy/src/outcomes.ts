@@ -11,7 +11,8 @@ export class Outcomes {
   #clientsGone = 0
   /** Answers of the API, by the first digit of their status. */
   readonly #answered = [0, 0, 0, 0, 0, 0]
-  readonly #refused = new Map<ErrorCode, number>()
+  /** An alert on the error that should not be sees a single one only if there was a zero before it. */
+  readonly #refused = new Map<ErrorCode, number>([['server_error', 0]])
 
   /** The API answered. */
   answer(status: number): void {
@@ -33,7 +34,7 @@ export class Outcomes {
     this.#clientsGone++
   }
 
-  /** Every outcome that came to pass, and how often. */
+  /** Every outcome that came to pass, and how often; `server_error` in any case. */
   *counts(): Iterable<readonly [outcome: string, count: number]> {
     for (const [digit, count] of this.#answered.entries()) if (count > 0) yield [`${digit}xx`, count]
     yield* this.#refused

@@ -48,6 +48,12 @@ describe('metrics of the OAuth Agent', () => {
       'other not_found': 1,
       '/oauth-agent/logout ok': 1,
     })
+    // So that a rate sees the first error that should not be.
+    const errors = [...(await series())].filter(([name]) => name.endsWith('outcome="server_error"}'))
+    expect(new Set(errors.map(([, value]) => value))).toEqual(new Set([0]))
+    for (const route of ['other', '/oauth-agent/refresh', '/oauth-agent/backchannel-logout']) {
+      expect(errors.map(([name]) => name)).toContainEqual(expect.stringContaining(`route="${route}"`))
+    }
   })
 
   it('[D-OPS-04] have no more series after hostile paths and methods', async () => {

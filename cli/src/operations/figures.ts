@@ -40,7 +40,7 @@ export function figuresOf(snapshot: MetricsSnapshot): Figures {
   const refusals = new Map<string, number>()
   for (const { labels, value } of [...series('token_handler_agent_requests_total'), ...proxyRequests]) {
     const reason = String(labels['outcome'])
-    if (!isNoRefusal.test(reason)) refusals.set(reason, (refusals.get(reason) ?? 0) + value)
+    if (value > 0 && !isNoRefusal.test(reason)) refusals.set(reason, (refusals.get(reason) ?? 0) + value)
   }
   return {
     logins: sum(series('token_handler_logins_total')),
