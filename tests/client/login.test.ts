@@ -322,10 +322,8 @@ describe('cookies that the browser did not keep', () => {
     await bed.context.addInitScript(() => {
       Object.defineProperty(navigator, 'cookieEnabled', { value: false })
       // As Firefox does then.
-      window.BroadcastChannel = class {
-        constructor() {
-          throw new DOMException('The operation is insecure.', 'SecurityError')
-        }
+      window.BroadcastChannel = function () {
+        throw new DOMException('The operation is insecure.', 'SecurityError')
       } as unknown as typeof BroadcastChannel
     })
     bed.server.agent.withholdCookies = true
