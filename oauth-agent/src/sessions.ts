@@ -264,9 +264,9 @@ export function createSessions(deps: SessionsDeps): Sessions {
   async function endIfKnown(sid: string, reason: EndReason): Promise<void> {
     const { absoluteSeconds: keepSeconds } = options.session
     const attempt = async (): Promise<boolean> => {
-      const end = await ledger.end({ sid, reason, keepSeconds, withRule: true, ifKnown: true })
-      if (end.state === 'ended' && end.isNew === true) recordEnd(sid, reason)
-      return end.state !== 'unknown'
+      const answer = await ledger.end({ sid, reason, keepSeconds, withRule: true, ifKnown: true })
+      if (answer.state === 'ended' && answer.isNew === true) recordEnd(sid, reason)
+      return answer.state !== 'unknown'
     }
     if ((await attempt()) || unproven >= mostUnproven) return
     unproven += 1

@@ -238,7 +238,7 @@ describe('the redis ledger in trouble', () => {
     const limited = await open({ url: url('secret') })
     const other = await beginSession(limited)
     await other.refreshTo(1)
-    expect(await other.end('logout')).toEqual({ state: 'ended' })
+    expect(await other.end('logout')).toMatchObject({ state: 'ended' })
     await until('the rule arrives', () => ledger.rules.endOf(other.identity) === 'logout')
     await expect(open({ url: url('wrong') })).rejects.toThrow('the server answers WRONGPASS')
     await redis.command('ACL', 'SETUSER', 'ledger', '-evalsha')
