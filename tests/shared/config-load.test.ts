@@ -128,6 +128,14 @@ describe('a configuration file', () => {
     expect(problems(yaml)).toEqual([problem])
   })
 
+  it.each(['listen: { port: ${PORT} }', 'a:\n  resource: [${API}]', 'a: { b: http://${HOST}:1 }'])(
+    'is refused as %j, with what to do about it',
+    (yaml) => {
+      const [problem] = problems(yaml)
+      expect(problem).toMatch(/: not valid YAML \([A-Z_]+\): within \{ \} and \[ \], \$\{…\} wants quotes around it$/)
+    },
+  )
+
   it.each(['connect_timeout_seconds', 'response_timeout_seconds', 'idle_timeout_seconds'])(
     'has no %s for which a timer cannot wait: it would end at once',
     (name) => {

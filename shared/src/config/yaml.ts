@@ -21,7 +21,10 @@ export function parseYaml(
     const { line, col } = lineCounter.linePos(offset)
     if (!lines.has(line)) lines.set(line, `line ${line}, column ${col}: ${message}`)
   }
-  for (const { code, pos } of [...document.errors, ...document.warnings]) report(pos[0], `not valid YAML (${code})`)
+  for (const { code, pos } of [...document.errors, ...document.warnings]) {
+    const isVariable = text.startsWith('${', pos[0] - 1)
+    report(pos[0], `not valid YAML (${code})${isVariable ? ': within { } and [ ], ${…} wants quotes around it' : ''}`)
+  }
   visit(document, {
     Alias: (_, { range }) => report(range?.[0] ?? 0, 'aliases are not understood'),
     Pair: (_, { key }) => {
