@@ -112,6 +112,18 @@ describe('files of the audit log', () => {
     expect(await verify()).toMatchObject({ chains: 2, problems: [], open: [{ n: 4 }] })
   })
 
+  it('are whole where the clock was set back over midnight', async () => {
+    const log = start()
+    for (const jump of [0, 86_400_000, -86_400_000]) {
+      clock.jump(jump)
+      log.record(login('user-1'))
+      await log.flush()
+    }
+    await log.close()
+    expect(names()).toHaveLength(3)
+    expect(await verify()).toMatchObject({ files: 3, chains: 1, problems: [], open: [] })
+  })
+
   it('of several processes at once do not disturb each other', async () => {
     const logs = [start(), start(), start()]
     for (let round = 0; round < 300; round++) logs.forEach((log, at) => log.record(login(`user-${at}`)))

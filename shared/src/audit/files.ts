@@ -32,9 +32,24 @@ export async function listAuditFiles(folder: string): Promise<AuditFile[]> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
     throw error
   })
-  return names
-    .flatMap((name) => parseAuditFileName(name) ?? [])
-    .toSorted((a, b) => a.day.localeCompare(b.day) || a.chain.localeCompare(b.chain) || a.part - b.part)
+  return inOrder(names.flatMap((name) => parseAuditFileName(name) ?? []))
+}
+
+/** A part counts as no older than the one before: where a clock was set back over midnight, its name says that it is. */
+function inOrder(files: readonly AuditFile[]): AuditFile[] {
+  const newest = new Map<string, string>()
+  return files
+    .toSorted((a, b) => a.part - b.part)
+    .map((file) => {
+      const before = newest.get(file.chain) ?? ''
+      const since = before > file.day ? before : file.day
+      newest.set(file.chain, since)
+      return { file, since }
+    })
+    .toSorted(
+      (a, b) => a.since.localeCompare(b.since) || a.file.chain.localeCompare(b.file.chain) || a.file.part - b.file.part,
+    )
+    .map(({ file }) => file)
 }
 
 /** Files whose day is longer ago than the retention. */
