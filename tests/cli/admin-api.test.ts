@@ -137,6 +137,19 @@ describe('a revocation', () => {
     expect(admin.log.events()).toContain('revocation')
   })
 
+  it('of one session ends it though the clock was set back since it began', async () => {
+    const [one, other] = await Promise.all(
+      [3_600_000, 3_600_000].map((ahead) => admin.session({ startedAt: Date.now() + ahead })),
+    )
+    if (one === undefined || other === undefined) throw new Error('both are there')
+    const answer = await revoke({ sid: one.sid })
+    expect(answer.json).toMatchObject({ target: 'session', sessions: 1, before: expect.stringMatching(/^20\d\d-.*Z$/) })
+    expect([one, other].map(isOver)).toEqual([true, false])
+    const early = new Date(other.startedAt - 1).toISOString()
+    expect((await revoke({ sid: other.sid, before: early })).status).toBe(200)
+    expect(isOver(other)).toBe(false)
+  })
+
   it('is only worked out by a dry run', async () => {
     const [one, two] = [await admin.session(), await admin.session()]
     const answer = await revoke({ sub: 'user-1', dry_run: true })

@@ -90,13 +90,16 @@ export async function revoke(
     return { state: 'done', isDryRun: true, key, before: given, expiresAt: undefined, sessions, unreadable }
   }
   // Written whatever the count says: it must end those, too, who cannot be counted.
+  let before = 0
   const added = await ledger.addRule((now) => {
     // Clocks count whole milliseconds: what began in the same one is over, too.
-    const before = Math.min(given ?? Infinity, now + 1)
-    return { key, before, reason: 'revoked', expiresAt: before + absoluteSeconds * 1000 }
+    before = Math.min(given ?? Infinity, now + 1)
+    const rule = { key, before, reason: 'revoked', expiresAt: before + absoluteSeconds * 1000 } as const
+    // No other session will have that id: one session is over whatever the clock was when it began.
+    return given === undefined && key.startsWith('sid:') ? { ...rule, before: Number.MAX_SAFE_INTEGER } : rule
   })
   if (added.state === 'unknown') return added
-  const { before, expiresAt } = added.rule
+  const { expiresAt } = added.rule
   return { state: 'done', isDryRun: false, key, before, expiresAt, sessions, unreadable }
 }
 
