@@ -279,7 +279,7 @@ describe('references', () => {
       const line =
         stringify(configured(everything))
           .split('\n')
-          .findIndex((text) => text.includes('b-c')) + 1
+          .findIndex((shown) => shown.includes('b-c')) + 1
       const ofAdmin = ['admin.keys.a', `admin.keys.(not shown, line ${line})`]
       const ofGateway = ['forward_auth.gateway_secret', 'forward_auth.previous_gateway_secret']
       expect(problemsFor('agent', everything).toSorted()).toEqual([...ofAgent, ...ofAdmin].toSorted())
