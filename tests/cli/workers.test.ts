@@ -66,7 +66,9 @@ describe('workers', () => {
   it('are counted each on its own, and told of at the one admin port', async () => {
     const counted = (series: Series): number[] =>
       [...series]
-        .filter(([name]) => /^token_handler_agent_requests_total\{worker="[123]",route="[^"]*\/session"/.test(name))
+        .filter(([name]) =>
+          /^token_handler_agent_requests_total\{worker="[123]",route="[^"]*\/session",outcome="ok"/.test(name),
+        )
         .map(([, count]) => count)
     const before = counted(parseMetrics(await pool.metrics())).reduce((sum, count) => sum + count, 0)
     for (let count = 0; count < 6; count++) await pool.request()
