@@ -1,5 +1,4 @@
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { openClient, type RawClient } from '../support/raw-client.ts'
 import { until } from '../support/until.ts'
@@ -161,17 +160,16 @@ describe('a body that takes longer than a request may', () => {
 
   it('is not slow where the API takes nothing', async () => {
     const size = 20_000_000
-    const paused: Socket[] = []
-    await start(100_000, {
-      onHead: (_head, socket) => void paused.push(socket.pause()),
-      onRequest: () => answerText('done'),
+    await start(1, {
+      onHead: (head, socket) => void (head.startsWith('POST') && socket.pause()),
+      onRequest: () => answerText('others are served'),
     })
     const isOverdue = once(proxy.server, 'clientError')
     const client = await upload(size, 'x'.repeat(size))
     await isOverdue
-    expect([client.received, client.isClosed, paused.length]).toEqual(['', false, 1])
-    paused[0]?.resume()
-    expect((await client.answer()).body).toBe('done')
+    const until1000ms = performance.now() + 1000
+    while (performance.now() < until1000ms) expect((await proxy.call('GET /api/x')).status).toBe(200)
+    expect([client.received, client.isClosed]).toEqual(['', false])
   })
 
   it('lets the API go with its client', async () => {
