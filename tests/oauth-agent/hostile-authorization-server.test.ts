@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { exportJWK, generateKeyPair } from 'jose'
 import { ScriptedAuthorizationServer, json, type Script } from '../support/scripted-authorization-server.ts'
@@ -327,6 +328,68 @@ describe('token answers', () => {
   })
 })
 
+describe('redirects and compression', () => {
+  it.each([301, 302, 303, 307, 308])('[B-TK-05] with status %d are not followed from any endpoint', async (status) => {
+    const { server, agent } = scripted
+    const elsewhere = await ScriptedAuthorizationServer.start(scripted.clock)
+    elsewhere.trustsEverybody = true
+    const away =
+      (path: string): Script =>
+      () => ({ status, headers: { location: `${elsewhere.issuer}${path}` }, body: '' })
+    server.script.discovery = away('/.well-known/openid-configuration')
+    expect((await agent.browser().post('login/start')).status).toBe(502)
+    server.script = {}
+    server.metadata = { pushed_authorization_request_endpoint: `${server.issuer}/par` }
+    scripted.clock.advanceSeconds(1)
+    expect((await agent.browser().post('login/start')).status).toBe(200)
+    server.script = { par: away('/par') }
+    expect((await agent.browser().post('login/start')).status).toBe(502)
+    expect(elsewhere.calls).toEqual([])
+    await elsewhere.close()
+  })
+
+  it.each([301, 302, 303, 307, 308])('[B-TK-05] with status %d lead no code, token or key away', async (status) => {
+    const { server, agent } = scripted
+    const elsewhere = await ScriptedAuthorizationServer.start(scripted.clock)
+    elsewhere.trustsEverybody = true
+    const away =
+      (path: string): Script =>
+      () => ({ status, headers: { location: `${elsewhere.issuer}${path}` }, body: '' })
+    server.script = { jwks: away('/jwks') }
+    expect((await scripted.logIn(agent.browser())).answer.status).toBe(502)
+    server.script = { token: away('/token') }
+    expect((await scripted.logIn(agent.browser())).answer.status).toBe(502)
+    server.script = {}
+    const browser = await scripted.loggedIn()
+    server.script = { token: away('/token'), revocation: away('/revoke') }
+    expect((await browser.post('refresh')).status).toBe(200)
+    const before = server.count('revocation')
+    await browser.post('logout')
+    await until('the revocation is asked for', () => server.count('revocation') > before)
+    await agent.agent.close()
+    expect(elsewhere.calls).toEqual([])
+    await elsewhere.close()
+  })
+
+  const brotli = (body: Buffer): Buffer => brotliCompressSync(body, { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } })
+  it.each<[string, string, number, (body: Buffer) => Buffer]>([
+    ['a megabyte in a thousand bytes', 'gzip', 1024 * 1024, (body) => gzipSync(body)],
+    ['a megabyte that is compressed twice', 'gzip, gzip', 1024 * 1024, (body) => gzipSync(gzipSync(body))],
+    ['a megabyte in brotli', 'br', 1024 * 1024, brotli],
+    ['compressed ten times', Array.from({ length: 10 }, () => 'gzip').join(', '), 0, tenTimes],
+  ])('[D-LIM-12] of token answers that are %s is not taken', async (_what, encoding, padding, compress) => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    scripted.server.script.token = async ({ res, standard }) => {
+      const body = compress(Buffer.from((await standard()).body + ' '.repeat(padding)))
+      res.writeHead(200, { 'content-type': 'application/json', 'content-encoding': encoding }).end(body)
+    }
+    expect((await browser.post('login/end', callback.searchParams)).status).toBe(502)
+    scripted.server.script = {}
+    await scripted.loggedIn()
+  })
+})
+
 describe('metadata', () => {
   it.each<[string, string, (issuer: string) => Record<string, unknown>]>([
     ['C-42', 'of another issuer', (issuer) => ({ issuer: `${issuer}INVALID` })],
@@ -464,6 +527,12 @@ function challenge(): ReturnType<typeof json> {
     headers: { 'www-authenticate': 'Basic realm="canary"', 'content-type': 'application/json' },
     body: '{}',
   }
+}
+
+function tenTimes(body: Buffer): Buffer {
+  let compressed = body
+  for (let round = 0; round < 10; round++) compressed = gzipSync(compressed)
+  return compressed
 }
 
 function redirect(status: number): Script {

@@ -289,6 +289,18 @@ describe('login/end', () => {
     expect(scripted.server.count('token')).toBe(0)
   })
 
+  it('[B-PK-04][B-ST-01] refuses a state whose pending login is another one under its name', async () => {
+    const browser = scripted.agent.browser()
+    await scripted.callback(browser)
+    const [own] = loginCookies(browser.jar).flatMap((name) => browser.jar.get(name))
+    const attacker = scripted.agent.browser()
+    const callback = await scripted.callback(attacker)
+    const cookie = `${loginCookies(attacker.jar)[0]}=${own?.value}`
+    const answer = await browser.post('login/end', callback.searchParams, { cookie })
+    expect([answer.status, answer.json['error_code']]).toEqual([400, 'unknown_state'])
+    expect(scripted.server.count('token')).toBe(0)
+  })
+
   it('[B-ISS-02][C-90][C-91] refuses a missing or foreign issuer before the code is sent, and ends that login', async () => {
     for (const iss of [undefined, 'https://evil.test', `${scripted.server.issuer}/`]) {
       const browser = scripted.agent.browser()
@@ -340,6 +352,17 @@ describe('login/end', () => {
     const answer = await browser.post('login/end', { error: 'access_denied', error_description: 'x', state: 'foreign' })
     expect([answer.status, answer.text]).toEqual([400, '{"error_code":"unknown_state"}'])
     expect((await browser.post('login/end', callback.searchParams)).status).toBe(200)
+  })
+
+  it('[B-ST-08] believes no error whose issuer is missing or foreign', async () => {
+    for (const iss of [undefined, 'https://evil.test', `${scripted.server.issuer}/`]) {
+      const browser = scripted.agent.browser()
+      const { searchParams } = await scripted.callback(browser)
+      const state = searchParams.get('state') ?? ''
+      const response = { error: 'access_denied', state, ...(iss === undefined ? {} : { iss }) }
+      const answer = await browser.post('login/end', response)
+      expect([iss, answer.status, answer.json['error_code']]).toEqual([iss, 400, 'invalid_request'])
+    }
   })
 
   it('answers an unknown state with the live session of this browser, and redeems nothing', async () => {
