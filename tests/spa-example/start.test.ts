@@ -50,10 +50,14 @@ function start(args: readonly string[], env: Record<string, string> = {}): Start
 }
 
 async function untilReady({ child, output }: Started): Promise<void> {
-  await until('the demo is ready', () => {
-    if (child.exitCode !== null) throw new Error(`the demo ended: ${output()}`)
-    return output().includes('Ctrl-C stops everything')
-  })
+  await until(
+    'the demo is ready',
+    () => {
+      if (child.exitCode !== null) throw new Error(`the demo ended: ${output()}`)
+      return output().includes('Ctrl-C stops everything')
+    },
+    { timeoutMs: 60_000 },
+  )
 }
 
 const match = (text: string, pattern: RegExp): string => pattern.exec(text)?.[1] ?? ''
@@ -79,7 +83,7 @@ describe('npm start -- --https', () => {
     await page.goto(url)
     await logIn(page)
     await logOut(page)
-  }, 60_000)
+  }, 120_000)
 
   it('is not for development', async () => {
     const { child, output } = start(['--https', '--dev'])
