@@ -73,8 +73,17 @@ export function watchKeyFile(
   }
   const tryReload = (): boolean => {
     try {
+      const { kids: before } = ring
       ring = load()
-      logger.info({ event: 'keys_reloaded', kids: ring.kids }, 'Key ring reloaded.')
+      const { kids } = ring
+      logger.info({ event: 'keys_reloaded', kids }, 'Key ring reloaded.')
+      // After a leak that is meant; otherwise it is the wrong file, and going on with keys that are gone would be worse.
+      if (!kids.some((kid) => before.includes(kid))) {
+        logger.warn(
+          { event: 'keys_replaced', kids, before },
+          'No key that was in force is left: every cookie from before is refused. If that is not meant, put the former key file back at once.',
+        )
+      }
       return true
     } catch (error) {
       logger.error(
