@@ -45,5 +45,5 @@ RUN cd /var/lib && install -d -o node -g node -m 0700 token-handler \
 USER node
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["node", "/app/deploy/healthcheck.ts"]
-ENTRYPOINT ["node", "/app/cli/dist/main.js"]
+ENTRYPOINT ["node", "/app/cli/dist/bin.js"]
 CMD ["start", "--config", "/etc/token-handler/token-handler.yaml"]

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { parseArgs } from 'node:util'
 import { ConfigError, KeyRotationError, LedgerOpenError } from '@token-handler/shared'
 import { refuseOtherOptions } from './command-options.ts'
