@@ -62,7 +62,7 @@ export function agentOptionsOf(config: Config): OAuthAgentOptions {
     routeClaims: [...new Set(config.proxy.routes.flatMap((route) => Object.keys(route.claims)))],
     routeRoles: [...new Set(config.proxy.routes.flatMap((route) => route.roles))],
     detailedErrors: agent.detailed_errors,
-    logout: { idTokenHint: agent.logout.id_token_hint },
+    logout: { idTokenHint: agent.logout.id_token_hint, logoutHintClaim: agent.logout.logout_hint_claim },
     context: contextOptionsOf(config),
     onSuperseded: agent.on_superseded,
     trustedProxies: config.proxy.trusted_proxies,

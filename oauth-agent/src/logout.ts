@@ -73,8 +73,11 @@ function endSession(
   { options, names, sealer, authorizationServer, clock }: LogoutDeps,
   session: ShownSession | undefined,
 ): { url: string | undefined; setCookies: readonly string[] } {
-  const url = authorizationServer.endSessionUrl(endSessionParameters(options))
-  const hint = session?.id?.idt
+  const { idt: hint, lh: logoutHint } = session?.id ?? {}
+  const url = authorizationServer.endSessionUrl({
+    ...endSessionParameters(options),
+    ...(logoutHint === undefined ? {} : { logout_hint: logoutHint }),
+  })
   if (url === undefined || session === undefined || hint === undefined) return { url, setCookies: [] }
   const claims: LogoutClaims = { hint, exp: epochSeconds(clock) + logoutCookieSeconds }
   const setCookies = setCookieLines({

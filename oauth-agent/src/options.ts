@@ -83,7 +83,7 @@ export interface OAuthAgentOptions {
   readonly authorizationParameters: readonly string[]
   /** Form fields that the SPA may add to a refresh. */
   readonly refreshParameters: readonly string[]
-  /** ID-token claims that the session answer shows. */
+  /** ID-token claims that the session answer shows; never `nonce`, `at_hash`, `c_hash`, `s_hash` and `sid`. */
   readonly idTokenClaims: readonly string[]
   /** ID-token claims that route policies name: sealed into the access cookie. */
   readonly routeClaims: readonly string[]
@@ -94,6 +94,8 @@ export interface OAuthAgentOptions {
   readonly logout: {
     /** Log out through `<base>/logout/continue` with an `id_token_hint`. */
     readonly idTokenHint: boolean
+    /** ID-token claim that `logout_url` carries as `logout_hint`; none unless given. */
+    readonly logoutHintClaim?: string | undefined
   }
   /** Binds sessions to where their login came from. Nothing unless given. */
   readonly context?: ContextOptions | undefined

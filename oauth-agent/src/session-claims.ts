@@ -61,6 +61,8 @@ export interface IdCookieClaims extends SessionClaims {
   readonly policy?: Readonly<Record<string, unknown>>
   /** The ID token itself, only for `logout.idTokenHint`. */
   readonly idt?: string
+  /** Value of `logout.logoutHintClaim`. */
+  readonly lh?: string
 }
 
 /** The sealed cookies of one generation, as they are sent, or parked for somebody who missed them. */

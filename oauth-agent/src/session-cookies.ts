@@ -5,6 +5,7 @@ import {
   clearCookieLine,
   cookieTag,
   epochSeconds,
+  hiddenClaims,
   identityHash,
   listCookieNames,
   readSids,
@@ -98,6 +99,7 @@ const mostForeignCleared = 8
 export function createSessionCookies({ options, names, sealer, clock }: SessionCookiesDeps): SessionCookies {
   const { accessTokenPath, agentPath, persistent, responseBudgetBytes } = options.cookies
   const { issuer } = options.authorizationServer
+  const shownClaims = options.idTokenClaims.filter((name) => !hiddenClaims.includes(name))
   const neededClaims = claimsNeeded(options.capabilities ?? [], options.roles ?? [])
   const routeRoles = options.roles?.filter(({ name }) => options.routeRoles?.includes(name)) ?? []
   const { tokens: tokenPlace = 'cookie' } = options
@@ -238,13 +240,16 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
     const ofLogin = { ...(acr === undefined ? {} : { acr }), ...(auth_time === undefined ? {} : { auth_time }) }
     const found = neededClaims.map((path) => [path, claimAt(claims, path)] as const)
     const policy = Object.fromEntries(found.filter(([, value]) => value !== undefined))
+    const { logoutHintClaim } = options.logout
+    const logoutHint = logoutHintClaim === undefined ? undefined : claimAt(claims, logoutHintClaim)
     const idClaims: IdCookieClaims = {
       sid,
       exp,
       g,
-      claims: pickClaims({ ...claims, ...ofLogin }, options.idTokenClaims) ?? {},
+      claims: pickClaims({ ...claims, ...ofLogin }, shownClaims) ?? {},
       ...(Object.keys(policy).length > 0 ? { policy } : {}),
       ...(options.logout.idTokenHint ? { idt: raw } : {}),
+      ...(typeof logoutHint === 'string' ? { lh: logoutHint } : {}),
     }
     return sealer.seal('id-token', idClaims)
   }

@@ -195,6 +195,14 @@ describe('pending logins', () => {
 })
 
 describe('login/end', () => {
+  it('shows no page what ties an ID token to its login or names the session there, whatever is configured', async () => {
+    const curious = await startScripted({ options: { idTokenClaims: ['nonce', 'at_hash', 'sid', 'name'] } })
+    curious.server.idToken = { claims: { sid: 'as-session-1' } }
+    const { answer } = await curious.logIn(curious.agent.browser())
+    expect(answer.json['id_token_claims']).toEqual({ name: 'Søren Ångström' })
+    await curious.close()
+  })
+
   it('[D-CK-04][D-CK-14][A-12] sets the session cookies exactly as documented', async () => {
     const { answer } = await scripted.logIn(scripted.agent.browser())
     expect(answer.text).toBe(

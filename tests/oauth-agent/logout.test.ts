@@ -265,6 +265,26 @@ function accessOf({ jar }: Browser): SessionIdentity {
   return sessionIdentity(opened.claims)
 }
 
+describe('logout with a logout hint', () => {
+  const hintOf = async (claims: Readonly<Record<string, unknown>>): Promise<string | null> => {
+    const hinting = await startScripted({ options: { logout: { idTokenHint: false, logoutHintClaim: 'login_hint' } } })
+    hinting.server.idToken = { claims }
+    const browser = await hinting.loggedIn()
+    const { json } = await browser.post('logout')
+    await hinting.close()
+    return new URL(String(json['logout_url'])).searchParams.get('logout_hint')
+  }
+
+  it('names the user by the claim that is configured (OpenID Connect RP-Initiated Logout section 2)', async () => {
+    expect(await hintOf({ login_hint: 'a&b=c' })).toBe('a&b=c')
+  })
+
+  it('has none where the ID token has no such claim, or one that is no text', async () => {
+    expect(await hintOf({})).toBeNull()
+    expect(await hintOf({ login_hint: { a: 1 } })).toBeNull()
+  })
+})
+
 describe('logout with an ID token hint', () => {
   const navigation = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', 'sec-fetch-site': 'same-origin' }
 

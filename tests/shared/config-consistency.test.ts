@@ -473,3 +473,14 @@ describe('settings of the audit log', () => {
     expect(problemsIn({ audit: 'files' })).toEqual([expect.stringMatching(/^audit: /)])
   })
 })
+
+describe('a claim of the ID token that no page may see', () => {
+  it.each(['nonce', 'at_hash', 'sid'])('%s is neither shown nor sent along at logout', (name) => {
+    const agent = { id_token_claims: ['sub', name], logout: { logout_hint_claim: name } }
+    const refusal = 'is a claim that no page may see, as are nonce, at_hash, c_hash, s_hash, sid'
+    expect(problemsIn({ agent })).toEqual([
+      `agent.id_token_claims[1]: ${refusal}`,
+      `agent.logout.logout_hint_claim: ${refusal}`,
+    ])
+  })
+})

@@ -1,5 +1,11 @@
 import { z } from 'zod'
+import { hiddenClaims } from '../../hidden-claims.ts'
 import { parameterName, rateLimitFields } from './values.ts'
+
+const shownClaim = z
+  .string()
+  .min(1)
+  .refine((name) => !hiddenClaims.includes(name), `is a claim that no page may see, as are ${hiddenClaims.join(', ')}`)
 
 export const agent = z
   .strictObject({
@@ -11,7 +17,7 @@ export const agent = z
       ),
     refresh_parameters: z.array(parameterName).default([]).describe('Form fields the SPA may add to a refresh.'),
     id_token_claims: z
-      .array(z.string().min(1))
+      .array(shownClaim)
       .default(['sub', 'name', 'preferred_username', 'email', 'email_verified', 'picture', 'auth_time', 'acr', 'amr'])
       .describe('ID-token claims that the session answer shows to the SPA.'),
     detailed_errors: z.boolean().default(false).describe('Send detailed_error with errors; for development.'),
@@ -40,6 +46,11 @@ export const agent = z
           .boolean()
           .default(false)
           .describe('Log out through a redirect of the agent that carries an id_token_hint, which the SPA never sees.'),
+        logout_hint_claim: shownClaim
+          .optional()
+          .describe(
+            'ID-token claim that logout_url carries as logout_hint, such as login_hint or email, which the SPA so sees. None unless given; of no use with id_token_hint.',
+          ),
       })
       .prefault({}),
   })
