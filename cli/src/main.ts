@@ -116,6 +116,13 @@ function takesValue(arg: string): boolean {
   return arg !== name && Object.hasOwn(options, name) && options[name as keyof typeof options].type === 'string'
 }
 
+/** What the usage says of a command, so that the error above it stays in sight; all of it where there is no such command. */
+function usageOf(name: string | undefined): string {
+  const entries = usage.split(/^(?= {2}token-handler |$)/m)
+  const ofCommand = entries.filter((entry) => entry.startsWith(`  token-handler ${name} `))
+  return ofCommand.length === 0 ? usage : `${ofCommand.join('')}\n  All commands: token-handler --help\n`
+}
+
 function isUsageError(error: unknown): error is Error {
   return (
     error instanceof UsageError ||
@@ -135,7 +142,7 @@ try {
 } catch (error) {
   // It said why already.
   if (error instanceof WorkerStartError) process.exit(error.exitCode)
-  if (isUsageError(error)) process.stderr.write(`token-handler: ${error.message}\n\n${usage}`)
+  if (isUsageError(error)) process.stderr.write(`token-handler: ${error.message}\n\n${usageOf(process.argv[2])}`)
   else if (error instanceof ConfigError || error instanceof AggregateError) process.stderr.write(`${error.message}\n`)
   else if (isSystemError(error)) process.stderr.write(`token-handler: ${error.message}\n`)
   else throw error

@@ -103,7 +103,7 @@ describe('the audit log of the running command', () => {
       )
       const { code, stdout } = await audit('verify')
       expect(code).toBe(1)
-      expect(stdout).toContain(`${name}:1: was changed, or does not follow the record before\n`)
+      expect(stdout).toContain(`${name}:1: was changed, or does not follow the record before`)
       expect((await audit('erase')).stderr).toContain('need --sub SUB')
     },
     patienceMs,
