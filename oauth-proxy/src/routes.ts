@@ -138,6 +138,12 @@ export function compileRoutes(
   upstreams: Upstreams,
 ): Route[] {
   const ownOriginTrusted = trustedOrigins.has(publicOrigin)
+  const methodSets = new Shared((names: readonly string[]) => new Set(names))
+  const cookieSets = new Shared((names: readonly string[]) => new Set(names))
+  const lists = new Shared((names: readonly string[]) => names)
+  const guardPolicies = new Shared((flags: Pick<RouteOptions, 'navigable' | 'embeddable'>): GuardPolicy => {
+    return { trustedOrigins, ownOriginTrusted, ...flags }
+  })
   return routes.map((options) => {
     const problem = findProblem(options)
     if (problem !== undefined) throw new TypeError(`route ${options.path}: ${problem}`)
@@ -148,13 +154,34 @@ export function compileRoutes(
         options.webSocket === true
           ? createWebSocketProxy({ ...options, origin: new URL(options.upstream).origin })
           : undefined,
-      allowedMethods: new Set(options.methods),
+      scopes: lists.of(options.scopes),
+      acrValues: lists.of(options.acrValues),
+      allowedMethods: methodSets.of(options.methods),
       allow: options.methods.join(', '),
-      forwardedCookies: new Set(options.forwardCookies),
-      guardPolicy: { trustedOrigins, ownOriginTrusted, navigable: options.navigable, embeddable: options.embeddable },
+      forwardedCookies: cookieSets.of(options.forwardCookies),
+      guardPolicy: guardPolicies.of({ navigable: options.navigable, embeddable: options.embeddable }),
       outcomes: new Outcomes(),
     }
   })
+}
+
+/** One value for all routes that say the same, so that those of a thousand routes stay in the processor's caches. */
+class Shared<Key, Value> {
+  readonly #values = new Map<string, Value>()
+  readonly #make: (key: Key) => Value
+
+  constructor(make: (key: Key) => Value) {
+    this.#make = make
+  }
+
+  of(key: Key): Value {
+    const text = JSON.stringify(key)
+    const known = this.#values.get(text)
+    if (known !== undefined) return known
+    const made = this.#make(key)
+    this.#values.set(text, made)
+    return made
+  }
 }
 
 function findProblem({ path, upstreamPath, methods, scopes, acrValues }: RouteOptions): string | undefined {
