@@ -21,7 +21,7 @@ export function createRealisticProxy(
       trustedOrigins: new Set([publicOrigin]),
       cookies: cookieSettings,
       trustedProxies: ['10.0.0.0/8'],
-      routes: routePaths(routes).map((path, index) => routeTo(upstreamPort, path, index)),
+      routes: realisticRoutes(upstreamPort, routes),
       forwardAuth,
     },
     sealer: createCookieSealer(() => ring, clock),
@@ -29,6 +29,10 @@ export function createRealisticProxy(
     clock,
     logger: createLogger('warn'),
   })
+}
+
+export function realisticRoutes(upstreamPort: number, count: number): RouteOptions[] {
+  return routePaths(count).map((path, index) => routeTo(upstreamPort, path, index))
 }
 
 /** The configuration file's defaults; every third route asks for scopes, every fifth for a strong and fresh login. */
