@@ -102,6 +102,9 @@ function parseFlatJson(text: string, numbers: boolean): Parameters {
   const members: [string, unknown][] = Object.entries(value)
   const isTaken = (one: unknown): boolean => typeof one === 'string' || (numbers && Number.isSafeInteger(one))
   if (!members.every(([, one]) => isTaken(one))) throw malformed('Every member has to be a string.')
+  // Half of a surrogate pair would become another character on its way (RFC 8259 section 8.2).
+  if (members.flat().some((one) => typeof one === 'string' && !one.isWellFormed()))
+    throw malformed('Text is cut within a character.')
   // JSON.parse keeps the last of repeated names; in a flat object they show as strings too many.
   const strings = members.filter(([, one]) => typeof one === 'string').length
   const written = text.match(/"(?:[^"\\]|\\.)*"/gs)?.length ?? 0

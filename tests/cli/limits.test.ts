@@ -1,14 +1,14 @@
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { fixedKeys, startTokenHandler, type RunningTokenHandler } from '@token-handler/cli'
-import { checkConfig, generateKeyFile } from '@token-handler/shared'
+import { checkConfig, generateKeyFile, systemClock, type KeyFile } from '@token-handler/shared'
 import { keptLog, type KeptLog } from '../support/kept-log.ts'
 import { exchange, rawRequest, type RawAnswer } from '../support/raw-client.ts'
+import { context, createSessionKit } from '../support/session-cookies.ts'
 import { until } from '../support/until.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
 
 const origin = 'http://localhost:3000'
-const context = { issuer: 'https://as.example', clientId: 'spa' }
 
 describe('limits of the configuration file', () => {
   let running: RunningTokenHandler
@@ -19,7 +19,11 @@ describe('limits of the configuration file', () => {
     await upstream.close()
   })
 
-  async function start(settings: { readonly agent?: object; readonly proxy?: object }): Promise<void> {
+  /** @param sessionKeys Those of the sessions that the API asks for; without them it asks for none. */
+  async function start(
+    settings: { readonly agent?: object; readonly proxy?: object },
+    sessionKeys?: KeyFile,
+  ): Promise<void> {
     upstream = await startUpstream()
     log = keptLog()
     running = await startTokenHandler({
@@ -37,9 +41,14 @@ describe('limits of the configuration file', () => {
         audit: { sink: 'off' },
         shutdown_seconds: 0,
         ...settings,
-        proxy: { routes: [{ path: '/api', upstream: upstream.origin, session: 'none' }], ...settings.proxy },
+        proxy: {
+          routes: [
+            { path: '/api', upstream: upstream.origin, session: sessionKeys === undefined ? 'none' : 'required' },
+          ],
+          ...settings.proxy,
+        },
       }),
-      keys: fixedKeys(generateKeyFile(new Date()), context),
+      keys: fixedKeys(sessionKeys ?? generateKeyFile(new Date()), context),
       logger: log.logger,
     })
   }
@@ -72,6 +81,15 @@ describe('limits of the configuration file', () => {
     await start({ proxy: { rate_limit: { per_address: { requests: 2, window_seconds: 3600 } } } })
     const get: Parameters<typeof call> = ['GET /api/x']
     expect(await statuses(get, get, get)).toEqual([200, 200, 429])
+  })
+
+  it('[D-LIM-07] are not those of the authorization server: while it is away, APIs answer who has a token', async () => {
+    const kit = createSessionKit(systemClock)
+    await start({}, kit.keyFile)
+    await until('it is known to be away', () => log.events().includes('discovery_failed'))
+    const { cookie, accessToken } = kit.session()
+    expect((await call('GET /api/x', `Cookie: ${cookie}`)).status).toBe(200)
+    expect(upstream.requests[0]?.values('authorization')).toEqual([`Bearer ${accessToken}`])
   })
 
   it('keep the headers from an API that are listed', async () => {

@@ -39,7 +39,7 @@ async function expectNobody(cookie: string): Promise<void> {
 }
 
 describe('a session is not opened by', () => {
-  it('[E-GC-04][E-GC-05][E-GC-06] a refresh cookie with any one character changed', async () => {
+  it('[E-GC-04][E-GC-05][E-GC-06][F-EN-5] a refresh cookie with any one character changed', async () => {
     const name = nameOf('rt')
     const value = cookies.get(name) ?? ''
     for (let at = 0; at < value.length; at += 7) {

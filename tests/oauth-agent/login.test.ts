@@ -109,6 +109,18 @@ describe('the authorization request', () => {
     expect(other.server.calls.find(({ endpoint }) => endpoint === 'token')?.form.get('redirect_uri')).toBe(exact)
     await other.close()
   })
+
+  it('[D-CS-11] ends by the query alone: whatever address the page tells of itself changes nothing', async () => {
+    const browser = scripted.agent.browser()
+    const body = new URLSearchParams((await scripted.callback(browser)).searchParams)
+    for (const name of ['redirect_uri', 'page_url', 'pageUrl', 'url'])
+      body.set(name, 'https://user:pw@evil.test/callback#x')
+    const answer = await browser.post('login/end', body, { referer: 'https://evil.test/callback' })
+    expect(answer.status).toBe(200)
+    const [call] = scripted.server.calls.filter(({ endpoint }) => endpoint === 'token')
+    expect(call?.form.get('redirect_uri')).toBe('http://localhost:3000/callback')
+    expect([...(call?.form.keys() ?? [])]).not.toContain('page_url')
+  })
 })
 
 describe('a login without a refresh token', () => {
@@ -203,7 +215,7 @@ describe('login/end', () => {
     await curious.close()
   })
 
-  it('[D-CK-04][D-CK-14][A-12] sets the session cookies exactly as documented', async () => {
+  it('[D-CK-04][D-CK-14][A-12][F-EN-8] sets the session cookies exactly as documented', async () => {
     const { answer } = await scripted.logIn(scripted.agent.browser())
     expect(answer.text).toBe(
       `{"is_logged_in":true,"id_token_claims":${JSON.stringify({
@@ -245,16 +257,19 @@ describe('login/end', () => {
     ['an array', 'state[]=a&code=x'],
     ['garbled', 'state=%00&code=x'],
     ['__proto__', '__proto__=a&code=x'],
-  ])('[B-ST-01][D-SE-05] refuses a state that is %s, without asking the authorization server', async (_what, body) => {
-    const browser = scripted.agent.browser()
-    const callback = await scripted.callback(browser)
-    const headers = { 'content-type': 'application/x-www-form-urlencoded' }
-    const answer = await browser.post('login/end', body, headers)
-    expect(answer.status).toBe(400)
-    expect(answer.setCookies).toEqual([])
-    expect(scripted.server.count('token')).toBe(0)
-    expect((await browser.post('login/end', callback.searchParams)).status).toBe(200)
-  })
+  ])(
+    '[B-ST-01][D-SE-05][F-EN-3] refuses a state that is %s, without asking the authorization server',
+    async (_what, body) => {
+      const browser = scripted.agent.browser()
+      const callback = await scripted.callback(browser)
+      const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+      const answer = await browser.post('login/end', body, headers)
+      expect(answer.status).toBe(400)
+      expect(answer.setCookies).toEqual([])
+      expect(scripted.server.count('token')).toBe(0)
+      expect((await browser.post('login/end', callback.searchParams)).status).toBe(200)
+    },
+  )
 
   it.each(['code', 'state', 'iss', 'error'])('[B-ST-07] refuses a repeated %s', async (name) => {
     const browser = scripted.agent.browser()
@@ -460,7 +475,7 @@ describe('login/end', () => {
     expect(scripted.server.count('token')).toBe(1)
   })
 
-  it('[D-LIM-05] goes on when the browser hangs up, so that a repeated post finds the session', async () => {
+  it('[D-LIM-05][F-EN-7] goes on when the browser hangs up, so that a repeated post finds the session', async () => {
     const browser = scripted.agent.browser()
     const callback = await scripted.callback(browser)
     const cookie = browser.jar.header(scripted.agent.url)
@@ -486,7 +501,7 @@ describe('login/end', () => {
 })
 
 describe('a login over a session', () => {
-  it('[D-SE-01] gets a new session id; the old session ends softly', async () => {
+  it('[D-SE-01][F-OP-6] gets a new session id; the old session ends softly', async () => {
     const browser = await scripted.loggedIn()
     const before = browser.jar.snapshot()
     const names = (kind: string): string[] => browser.jar.names().filter((name) => name.includes(kind))

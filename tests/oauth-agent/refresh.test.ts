@@ -165,6 +165,16 @@ describe('a refresh', () => {
     expect([(await polled).status, (await asked).status, refreshes()]).toEqual([200, 200, 1])
   })
 
+  it('[F-EN-6] with a left-over refresh cookie alone is one clean 401, and asks nobody', async () => {
+    const browser = await scripted.loggedIn()
+    const rt = browser.jar.names().find((name) => name.includes('-rt-')) ?? ''
+    const cookie = `${rt}=${browser.jar.get(rt)[0]?.value}`
+    const answer = await scripted.agent.browser().post('refresh', undefined, { cookie })
+    expect([answer.status, answer.json['error_code']]).toEqual([401, 'session_expired'])
+    expect(scripted.server.count('token', 'refresh_token')).toBe(0)
+    expect(await scripted.agent.browser().get('session', { cookie })).toMatchObject({ json: { is_logged_in: false } })
+  })
+
   it('without any session is a 401 that sets nothing', async () => {
     const answer = await scripted.agent.browser().post('refresh')
     expect([answer.status, answer.json['error_code'], answer.setCookies]).toEqual([401, 'session_expired', []])
@@ -662,7 +672,7 @@ describe('tokens that change their size', () => {
 })
 
 describe('a browser that is gone', () => {
-  it('[D-LIM-05][B-RT-03] does not lose the refresh: the next call brings its cookies', async () => {
+  it('[D-LIM-05][F-EN-7][B-RT-03] does not lose the refresh: the next call brings its cookies', async () => {
     const browser = await scripted.loggedIn()
     const gate = Promise.withResolvers<void>()
     scripted.server.script.token = async ({ standard }) => {

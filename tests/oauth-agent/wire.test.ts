@@ -188,6 +188,30 @@ describe('request bodies', () => {
     expect(answer.status).toBe(status)
   })
 
+  it.each([
+    ['nested deeply', `{"prompt":${'['.repeat(7000)}${']'.repeat(7000)}}`],
+    ['nested deeply in a member that nobody asked for', `{"x":${'{"a":'.repeat(2500)}1${'}'.repeat(2500)}}`],
+    ['a prototype', '{"__proto__":{"prompt":"login"}}'],
+    ['a constructor', '{"constructor":{"prototype":{"prompt":"login"}}}'],
+    ['a huge number', '{"max_age":1e999}'],
+    ['half a character', '{"login_hint":"\\ud800"}'],
+    ['hundreds of members', JSON.stringify(Object.fromEntries(Array.from({ length: 900 }, (_, i) => [`a${i}`, ''])))],
+  ])('[D-LIM-03] are refused as JSON with %s, and leave nothing behind', async (_what, body) => {
+    const answer = await browser.post('login/start', body, { 'content-type': 'application/json' })
+    expect([answer.status, answer.json['error_code'], answer.setCookies]).toEqual([400, 'invalid_request', []])
+    expect(({} as { prompt?: unknown }).prompt).toBeUndefined()
+    expect((await browser.post('login/start', '{}', { 'content-type': 'application/json' })).status).toBe(200)
+  })
+
+  it('[D-CO-01] are never answered compressed, whatever a client takes', async () => {
+    for (const path of ['login/start', 'refresh', 'logout'] as const) {
+      const answer = await browser.post(path, undefined, { 'accept-encoding': 'gzip, br, zstd, deflate;q=1, *' })
+      expect([path, answer.headers.get('content-encoding')]).toEqual([path, null])
+    }
+    const session = await browser.get('session', { 'accept-encoding': 'gzip, br' })
+    expect(session.headers.get('content-encoding')).toBeNull()
+  })
+
   it('[D-LIM-12] are refused when compressed', async () => {
     const answer = await browser.post('login/start', 'a=b', { 'content-encoding': 'gzip' })
     expect([answer.status, answer.json['error_code']]).toEqual([415, 'unsupported_media_type'])
