@@ -5,6 +5,7 @@ import { connect, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { Canaries } from '../support/canary.ts'
+import { freePort } from '../support/free-port.ts'
 import { workingFolder, type WorkingFolder } from './command-line.ts'
 
 let folder: WorkingFolder
@@ -12,16 +13,6 @@ beforeEach(() => {
   folder = workingFolder()
 })
 afterEach(() => folder.remove())
-
-/** A port that nothing listens on, in a configuration that can run on this machine. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 function local(port: number, changes: Record<string, unknown> = {}): Record<string, unknown> {
   const origin = `http://localhost:${port}`

@@ -5,6 +5,7 @@ import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWTHeaderPara
 import type * as client from 'openid-client'
 import { startExampleApi, type ExampleApi } from '../../spa-example/api/server.ts'
 import { startAuthorizationServer, type AuthorizationServer } from '../../spa-example/authorization-server/server.ts'
+import { freePort } from '../support/free-port.ts'
 import { AUDIENCE, discover, login, REDIRECT_URI } from './code-flow.ts'
 
 let server: AuthorizationServer
@@ -199,11 +200,3 @@ it('answers 503 while the authorization server is down, and recovers', async () 
   await early.close()
   await late.close()
 })
-
-async function freePort(): Promise<number> {
-  const probe = createServer()
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
-  const { port } = probe.address() as AddressInfo
-  await new Promise((resolve) => probe.close(resolve))
-  return port
-}
