@@ -138,8 +138,7 @@ export function compileRoutes(
   upstreams: Upstreams,
 ): Route[] {
   const ownOriginTrusted = trustedOrigins.has(publicOrigin)
-  const methodSets = new Shared((names: readonly string[]) => new Set(names))
-  const cookieSets = new Shared((names: readonly string[]) => new Set(names))
+  const sets = new Shared((names: readonly string[]): ReadonlySet<string> => new Set(names))
   const lists = new Shared((names: readonly string[]) => names)
   const guardPolicies = new Shared((flags: Pick<RouteOptions, 'navigable' | 'embeddable'>): GuardPolicy => {
     return { trustedOrigins, ownOriginTrusted, ...flags }
@@ -156,9 +155,9 @@ export function compileRoutes(
           : undefined,
       scopes: lists.of(options.scopes),
       acrValues: lists.of(options.acrValues),
-      allowedMethods: methodSets.of(options.methods),
+      allowedMethods: sets.of(options.methods),
       allow: options.methods.join(', '),
-      forwardedCookies: cookieSets.of(options.forwardCookies),
+      forwardedCookies: sets.of(options.forwardCookies),
       guardPolicy: guardPolicies.of({ navigable: options.navigable, embeddable: options.embeddable }),
       outcomes: new Outcomes(),
     }

@@ -329,13 +329,19 @@ describe('token answers', () => {
 })
 
 describe('redirects and compression', () => {
-  it.each([301, 302, 303, 307, 308])('[B-TK-05] with status %d are not followed from any endpoint', async (status) => {
-    const { server, agent } = scripted
+  /** Another server that answers whoever comes, and answers that lead there. */
+  async function startElsewhere(
+    status: number,
+  ): Promise<{ elsewhere: ScriptedAuthorizationServer; away: (path: string) => Script }> {
     const elsewhere = await ScriptedAuthorizationServer.start(scripted.clock)
     elsewhere.trustsEverybody = true
-    const away =
-      (path: string): Script =>
-      () => ({ status, headers: { location: `${elsewhere.issuer}${path}` }, body: '' })
+    const away = (path: string) => () => ({ status, headers: { location: `${elsewhere.issuer}${path}` }, body: '' })
+    return { elsewhere, away }
+  }
+
+  it.each([301, 302, 303, 307, 308])('[B-TK-05] with status %d are not followed from any endpoint', async (status) => {
+    const { server, agent } = scripted
+    const { elsewhere, away } = await startElsewhere(status)
     server.script.discovery = away('/.well-known/openid-configuration')
     expect((await agent.browser().post('login/start')).status).toBe(502)
     server.script = {}
@@ -350,11 +356,7 @@ describe('redirects and compression', () => {
 
   it.each([301, 302, 303, 307, 308])('[B-TK-05] with status %d lead no code, token or key away', async (status) => {
     const { server, agent } = scripted
-    const elsewhere = await ScriptedAuthorizationServer.start(scripted.clock)
-    elsewhere.trustsEverybody = true
-    const away =
-      (path: string): Script =>
-      () => ({ status, headers: { location: `${elsewhere.issuer}${path}` }, body: '' })
+    const { elsewhere, away } = await startElsewhere(status)
     server.script = { jwks: away('/jwks') }
     expect((await scripted.logIn(agent.browser())).answer.status).toBe(502)
     server.script = { token: away('/token') }
