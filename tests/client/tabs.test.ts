@@ -118,21 +118,21 @@ function reasons(tab: Page): Promise<string[]> {
   return tab.evaluate(() => window.changes.map(({ reason, otherTab }) => (otherTab ? `${reason} elsewhere` : reason)))
 }
 
+/** Refuses the request that carries a cookie of before the login, once it is told to. */
+function refuseLate(route: string, cookie: string, refusal: object): { arrived: Promise<void>; answer: () => void } {
+  const arrived = Promise.withResolvers<void>()
+  const late = Promise.withResolvers<void>()
+  bed.server.script(route, async ({ headers }) => {
+    if (!String(headers['cookie']).includes(cookie)) return undefined
+    arrived.resolve()
+    await late.promise
+    return json(401, refusal)
+  })
+  return { arrived: arrived.promise, answer: () => late.resolve() }
+}
+
 describe('a refresh that is refused because another tab logs in meanwhile', () => {
   const REFRESH = 'POST /oauth-agent/refresh'
-
-  /** A refused request that was sent before the login, and is answered when told to. */
-  function refuseLate(route: string): { arrived: Promise<void>; answer: () => void } {
-    const arrived = Promise.withResolvers<void>()
-    const late = Promise.withResolvers<void>()
-    bed.server.script(route, async ({ headers }) => {
-      if (!String(headers['cookie']).includes('th-rt-x=1')) return undefined
-      arrived.resolve()
-      await late.promise
-      return json(401, { error_code: 'session_expired' })
-    })
-    return { arrived: arrived.promise, answer: () => late.resolve() }
-  }
 
   /** Another tab logs in; what it tells the others waits until told to. */
   async function logInElsewhere(): Promise<{ tellTabs: () => void }> {
@@ -157,7 +157,7 @@ describe('a refresh that is refused because another tab logs in meanwhile', () =
     async (order) => {
       const [tab, other] = (await openTabs(2)) as [Page, Page]
       bed.server.agent.expireAccessToken()
-      const refused = refuseLate(REFRESH)
+      const refused = refuseLate(REFRESH, 'th-rt-x=1', { error_code: 'session_expired' })
       const answer = call(tab, '/api/orders')
       await refused.arrived
       const { tellTabs } = await logInElsewhere()
@@ -187,7 +187,7 @@ describe('a refresh that is refused because another tab logs in meanwhile', () =
 
   it('tells of the other user, if it was another one', async () => {
     const tab = await bed.logIn()
-    const refused = refuseLate(REFRESH)
+    const refused = refuseLate(REFRESH, 'th-rt-x=1', { error_code: 'session_expired' })
     const refreshed = tab.evaluate(() => window.client.refresh())
     await refused.arrived
     bed.server.agent.claims = { sub: 'somebody-else' }
@@ -232,19 +232,6 @@ describe('a refresh that is refused because another tab logs in meanwhile', () =
 })
 
 describe('a call that is refused because its session was over before another tab logged in', () => {
-  /** Refused for the cookies of before, and answered when told to. */
-  function refuseLate(): { arrived: Promise<void>; answer: () => void } {
-    const arrived = Promise.withResolvers<void>()
-    const late = Promise.withResolvers<void>()
-    bed.server.script(LATE, async ({ headers }) => {
-      if (!String(headers['cookie']).includes('th-at-x=1')) return undefined
-      arrived.resolve()
-      await late.promise
-      return json(401, { code: 'session_ended' })
-    })
-    return { arrived: arrived.promise, answer: () => late.resolve() }
-  }
-
   /** What a login does to the cookies, and nothing that this tab could hear of. */
   function logInUnheard(tab: Page): Promise<void> {
     return tab.evaluate(async () => {
@@ -256,7 +243,7 @@ describe('a call that is refused because its session was over before another tab
 
   it('is repeated, and ends no session, before the news of the login', async () => {
     const [tab, other] = (await openTabs(2)) as [Page, Page]
-    const refused = refuseLate()
+    const refused = refuseLate(LATE, 'th-at-x=1', { code: 'session_ended' })
     const answer = call(tab, '/api/late')
     await refused.arrived
     await logInUnheard(other)

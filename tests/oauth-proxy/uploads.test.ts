@@ -5,27 +5,27 @@ import { until } from '../support/until.ts'
 import { answerText, type Script } from '../support/upstream.ts'
 import { startProxy, type ProxyUnderTest } from './proxy-under-test.ts'
 
+let proxy: ProxyUnderTest
+const clients: RawClient[] = []
+const timers: NodeJS.Timeout[] = []
+afterEach(async () => {
+  for (const timer of timers.splice(0)) clearInterval(timer)
+  for (const client of clients.splice(0)) client.destroy()
+  await proxy.close()
+})
+
+/** Sends the head of a request with a body, and the beginning of that. */
+async function upload(length: number, body: string): Promise<RawClient> {
+  const client = await openClient(proxy.port)
+  clients.push(client)
+  client.send(proxy.bytes('POST /api/upload', [`Content-Length: ${length}`]) + body)
+  return client
+}
+
 describe('bodies that come slowly', () => {
-  let proxy: ProxyUnderTest
-  const clients: RawClient[] = []
-  const timers: NodeJS.Timeout[] = []
   const start = async (script?: Script): Promise<void> => {
     proxy = await startProxy({ options: { maxWaitingRequests: 2 }, ...(script === undefined ? {} : { script }) })
   }
-  afterEach(async () => {
-    for (const timer of timers.splice(0)) clearInterval(timer)
-    for (const client of clients.splice(0)) client.destroy()
-    await proxy.close()
-  })
-
-  /** Sends the beginning of a request with a body, and what else is given. */
-  async function upload(length: number, body = 'x'): Promise<RawClient> {
-    const client = await openClient(proxy.port)
-    clients.push(client)
-    client.send(proxy.bytes('POST /api/upload', [`Content-Length: ${length}`]) + body)
-    return client
-  }
-
   const dripInto = (client: RawClient): void => void timers.push(setInterval(() => client.send('x'), 50))
   const arrived = (count: number): Promise<void> =>
     until('the uploads', () => proxy.upstream.received().split('POST /api/upload').length === count + 1)
@@ -36,14 +36,14 @@ describe('bodies that come slowly', () => {
 
   it('[D-LIM-01] keep nobody from asking the API for something', async () => {
     await start()
-    await Promise.all([upload(1000), upload(1000)])
+    await Promise.all([upload(1000, 'x'), upload(1000, 'x')])
     await arrived(2)
     for (let call = 0; call < 4; call++) expect((await proxy.call('GET /api/x')).status).toBe(200)
   })
 
   it('[D-LIM-01] end when others want to send, the one that was quiet the longest first', async () => {
     await start()
-    const [quiet, sending] = [await upload(1000), await upload(40)]
+    const [quiet, sending] = [await upload(1000, 'x'), await upload(40, 'x')]
     dripInto(sending)
     await arrived(2)
     // Who sends at all is not quiet for a second.
@@ -56,7 +56,7 @@ describe('bodies that come slowly', () => {
 
   it('are not cut off while they move', async () => {
     await start()
-    const both = await Promise.all([upload(60), upload(60)])
+    const both = await Promise.all([upload(60, 'x'), upload(60, 'x')])
     for (const client of both) dripInto(client)
     await arrived(2)
     const outcomes = new Set<string>()
@@ -87,7 +87,7 @@ describe('bodies that come slowly', () => {
   it('give their places back, however they end', async () => {
     await start()
     for (let round = 0; round < 3; round++) {
-      const both = await Promise.all([upload(1000), upload(1000)])
+      const both = await Promise.all([upload(1000, 'x'), upload(1000, 'x')])
       await arrived(2 * round + 2)
       expect(await uploadAll()).toBe('503 upstream_overloaded')
       for (const client of both) client.destroy()
@@ -97,9 +97,6 @@ describe('bodies that come slowly', () => {
 })
 
 describe('a body that takes longer than a request may', () => {
-  let proxy: ProxyUnderTest
-  const clients: RawClient[] = []
-  const timers: NodeJS.Timeout[] = []
   async function start(minBodyBytesPerSecond: number | undefined, script?: Script): Promise<void> {
     proxy = await startProxy({
       server: { headersTimeout: 300, requestTimeout: 600, connectionsCheckingInterval: 20 },
@@ -107,19 +104,6 @@ describe('a body that takes longer than a request may', () => {
       ...(script === undefined ? {} : { script }),
     })
   }
-  afterEach(async () => {
-    for (const timer of timers.splice(0)) clearInterval(timer)
-    for (const client of clients.splice(0)) client.destroy()
-    await proxy.close()
-  })
-
-  async function upload(length: number, body = ''): Promise<RawClient> {
-    const client = await openClient(proxy.port)
-    clients.push(client)
-    client.send(proxy.bytes('POST /api/upload', [`Content-Length: ${length}`]) + body)
-    return client
-  }
-
   /** Sends a piece now and then until all of it is there. */
   function drip(client: RawClient, length: number, piece: string): void {
     let left = length
@@ -134,7 +118,7 @@ describe('a body that takes longer than a request may', () => {
 
   it('[D-LIM-01] goes on for as long as it comes fast enough; the next request of its connection has a time of its own', async () => {
     await start(500)
-    const client = await upload(10_000)
+    const client = await upload(10_000, '')
     const isOverdue = once(proxy.server, 'clientError')
     drip(client, 10_000, 'x'.repeat(100))
     await isOverdue
