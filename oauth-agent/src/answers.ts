@@ -1,6 +1,6 @@
 import type { Response } from 'express'
 import { epochSeconds, type Clock } from '@token-handler/shared'
-import type { IdCookieClaims, RefreshCookieClaims } from './session-claims.ts'
+import { accessSecondsLeft, type IdCookieClaims, type RefreshCookieClaims } from './session-claims.ts'
 
 /**
  * Answers with JSON. Written by hand: the SPA's library reads errors only when the content type is exactly
@@ -40,7 +40,7 @@ export function sessionTimes(
   const now = epochSeconds(clock)
   const left = Math.max(0, claims.exp - now)
   return {
-    access_token_expires_in: Math.max(0, claims.ate - now),
+    access_token_expires_in: accessSecondsLeft(claims, clock),
     access_token_lifetime: claims.atl,
     session_expires_in: left,
     ...(idleSecondsLeft === undefined ? {} : { idle_expires_in: Math.max(0, Math.min(left, idleSecondsLeft)) }),

@@ -17,7 +17,7 @@ import { verifyLogoutToken, type VerifiedLogoutToken } from './logout-token.ts'
 import { createMeasuredFetch, type ServerCall } from './measured-fetch.ts'
 import { isLoopbackIssuer } from './metadata.ts'
 import type { AuthorizationServerOptions, ClientAuthentication } from './options.ts'
-import { recordedFetch, refusalOf, toResponse, type Transcript } from './recorded-call.ts'
+import { judgedAt, recordedFetch, refusalOf, toResponse, type Transcript } from './recorded-call.ts'
 import { isOfSession, refreshFailure, type RefreshAnswer, type RefreshedSession } from './refresh-answer.ts'
 import { createRevocation, type TokenTypeHint } from './revocation.ts'
 import { withinRunningTime } from './running-time.ts'
@@ -74,6 +74,8 @@ export interface AuthorizationServerDeps {
 
 /** Discovery and keys are small and asked for while somebody waits. */
 const longestLookupSeconds = 10
+/** Seconds; the library leaves the times of an ID token alone then: they are judged by another clock, {@link judgedAt}. */
+const anyTime = 1e12
 
 export function createAuthorizationServer(deps: AuthorizationServerDeps): AuthorizationServer {
   const { options, background, clock, logger } = deps
@@ -154,7 +156,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
       {
         // The library goes by the system's clock.
         [oidc.clockSkew]: epochSeconds(clock) - epochSeconds(systemClock),
-        [oidc.clockTolerance]: options.clockSkewSeconds,
+        [oidc.clockTolerance]: call === 'refresh' ? anyTime : options.clockSkewSeconds,
       },
       await authentication,
     )
@@ -179,10 +181,11 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
   function tokensOf(
     { tokens }: Transcript,
     result: oidc.TokenEndpointResponse & oidc.TokenEndpointResponseHelpers,
+    now: number,
   ): Tokens {
     if (tokens === undefined || result.token_type !== 'bearer') throw new Error('not a bearer token')
     const { clientId, clockSkewSeconds } = options
-    const context: IdTokenContext = { clientId, clockSkewSeconds, now: epochSeconds(clock) }
+    const context: IdTokenContext = { clientId, clockSkewSeconds, now }
     return verifyTokens(tokens, result.claims(), context)
   }
 
@@ -281,7 +284,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
           },
           resourceParameters(options),
         )
-        const tokens = tokensOf(transcript, result)
+        const tokens = tokensOf(transcript, result, epochSeconds(clock))
         if (tokens.idToken === undefined) throw new Error('the ID token is missing')
         return { ...tokens, idToken: tokens.idToken }
       } catch (cause) {
@@ -308,7 +311,7 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
       for (const [name, value] of session.parameters) parameters.append(name, value)
       try {
         const result = await oidc.refreshTokenGrant(configuration, session.refreshToken, parameters)
-        const tokens = tokensOf(transcript, result)
+        const tokens = tokensOf(transcript, result, judgedAt(transcript, epochSeconds(clock)))
         return isOfSession(tokens, transcript, session, options.issuer)
           ? { outcome: 'granted', tokens }
           : { outcome: 'not_this_session', revoke: tokens }

@@ -34,7 +34,7 @@ const latestInstant = 1e11
 
 /**
  * The checks of OpenID Connect Core section 3.1.3.7 that the protocol library leaves out (signature, issuer, nonce and
- * algorithm are the library's).
+ * algorithm are the library's; so are the times, but not where the instant that they are judged by comes from the answer).
  * @returns What is wrong, fit for a log, or `undefined`.
  */
 export function idTokenProblem({
@@ -48,11 +48,13 @@ export function idTokenProblem({
   const header = protectedHeader(idToken)
   if (header === undefined) return 'header is not JSON'
   if (namesAnotherKind(header['typ'])) return 'typ names another kind of token'
-  const { sub, aud, azp, exp, iat, at_hash: atHash, auth_time: authTime } = claims
+  const { sub, aud, azp, exp, nbf, iat, at_hash: atHash, auth_time: authTime } = claims
   if (typeof sub !== 'string' || !/^[\x20-\x7E]{1,255}$/.test(sub)) return 'sub is not 1 to 255 ASCII characters'
   if (!isForUsAlone(aud, clientId)) return 'aud holds somebody else'
   if (azp !== undefined && azp !== clientId) return 'azp is somebody else'
   if (!isInstant(exp)) return 'exp is not an instant'
+  if (exp <= now - clockSkewSeconds) return 'exp is past'
+  if (nbf !== undefined && !(isInstant(nbf) && nbf <= now + clockSkewSeconds)) return 'nbf is in the future'
   if (!isInstant(iat)) return 'iat is not an instant'
   if (iat > now + clockSkewSeconds) return 'iat is in the future'
   if (iat < now - clockSkewSeconds - longestAgeSeconds) return 'iat is too long ago'

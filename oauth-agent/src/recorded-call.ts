@@ -1,6 +1,6 @@
 import type { Logger } from '@token-handler/shared'
 import { UnansweredError, type BoundedAnswer } from './bounded-fetch.ts'
-import { protectedHeader } from './id-token.ts'
+import { isInstant, protectedHeader, unverifiedPayload } from './id-token.ts'
 import type { SigningKeys } from './signing-keys.ts'
 import { oauthErrorOf, parseTokenAnswer, withoutIdToken, type TokenAnswer } from './token-answer.ts'
 
@@ -48,6 +48,18 @@ export function recordedFetch(call: RecordedCall): (url: string, init: RequestIn
 /** The OAuth error of an answer that is an error; a 200 that says `error` is garbage. */
 export function refusalOf({ answer }: Transcript): string | undefined {
   return answer !== undefined && answer.status >= 400 ? oauthErrorOf(answer.text) : undefined
+}
+
+/**
+ * The instant by which the times in a refreshed ID token are judged, seconds since 1970: ours, or that of the answer (RFC
+ * 9110 section 6.6.1) where the token says that it was made nearer to it. The refresh token is spent by then, so a clock of
+ * ours that was set wrong would end every session; an old token is old by either.
+ */
+export function judgedAt({ answer, tokens }: Transcript, ours: number): number {
+  const iat = tokens?.idToken === undefined ? undefined : unverifiedPayload(tokens.idToken)?.['iat']
+  if (answer?.date === undefined || !isInstant(iat)) return ours
+  const theirs = Math.floor(answer.date.getTime() / 1000)
+  return Math.abs(iat - theirs) < Math.abs(iat - ours) ? theirs : ours
 }
 
 /** An answer for the library; of the headers it gets the media type, so that no challenge hides the OAuth error. */

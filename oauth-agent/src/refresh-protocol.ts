@@ -10,7 +10,13 @@ import {
 import type { AuthorizationServer } from './authorization-server.ts'
 import type { Background } from './background.ts'
 import type { AgentMetrics } from './metrics.ts'
-import { identityOf, nonceHash, type Generation, type RefreshCookieClaims } from './session-claims.ts'
+import {
+  accessSecondsLeft,
+  identityOf,
+  nonceHash,
+  type Generation,
+  type RefreshCookieClaims,
+} from './session-claims.ts'
 import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions, Showing } from './sessions.ts'
 import type { IssuedTokens, Tokens } from './tokens.ts'
@@ -139,7 +145,7 @@ export function createRefreshProtocol(deps: RefreshProtocolDeps): RefreshProtoco
     const { sid } = shown
     if (shown.rt === undefined) {
       await ledger.release(sid, lease)
-      return clock.now() < shown.ate * 1000 ? retrySoon : { outcome: 'ended', reason: 'no_refresh_token' }
+      return accessSecondsLeft(shown, clock) > 0 ? retrySoon : { outcome: 'ended', reason: 'no_refresh_token' }
     }
     const held = await ledger.holds(sid, lease)
     if (held.state === 'unknown') return conclude(shown, held)

@@ -6,7 +6,7 @@ import { arrivalOf } from './errors.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import { allowedParameters, parametersOf } from './parameters.ts'
 import type { RefreshOutcome, RefreshProtocol } from './refresh-protocol.ts'
-import { auditFacts, type RefreshCookieClaims } from './session-claims.ts'
+import { accessSecondsLeft, auditFacts, type RefreshCookieClaims } from './session-claims.ts'
 import type { SessionContext } from './session-context.ts'
 import type { SessionCookies } from './session-cookies.ts'
 import type { Sessions } from './sessions.ts'
@@ -64,7 +64,7 @@ export function refresh({
         return
       }
       case 'pending':
-        if (!isAlive(shown, clock)) {
+        if (accessSecondsLeft(shown, clock) === 0) {
           throw new TokenHandlerError('refresh_pending', { retryAfterSeconds: answer.retryAfterSeconds })
         }
         sendJson(res, 200, { ...sessionTimes(shown, clock, undefined) })
@@ -102,8 +102,4 @@ function refreshEvent(
       break
   }
   return { ...about, outcome: 'failure', reason: 'store_unavailable' }
-}
-
-function isAlive({ ate }: RefreshCookieClaims, clock: Clock): boolean {
-  return clock.now() < ate * 1000
 }

@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto'
 import {
+  epochSeconds,
   identityHash,
+  toleratedAheadSeconds,
   type AuditEvent,
+  type Clock,
   type ContextFacts,
   type HeldToken,
   type SessionClaims,
@@ -83,6 +86,15 @@ export interface Generation {
  */
 export function isInForce({ g }: IdCookieClaims, { idg }: RefreshCookieClaims): boolean {
   return g === undefined || idg === undefined || g >= idg
+}
+
+/**
+ * How long the access cookie of this generation lives; 0 where it is over, or was sealed too far ahead of the clock, as
+ * one is that was set back: the proxy refuses it then.
+ */
+export function accessSecondsLeft({ ate, atl }: RefreshCookieClaims, clock: Clock): number {
+  const left = ate - epochSeconds(clock)
+  return left <= atl + toleratedAheadSeconds ? Math.max(0, left) : 0
 }
 
 /** The facts that rules are judged by. */

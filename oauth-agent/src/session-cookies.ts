@@ -212,6 +212,7 @@ export function createSessionCookies({ options, names, sealer, clock }: SessionC
     const accessClaims: AccessCookieClaims = {
       sid,
       exp: ate,
+      iat: now,
       ...(held === undefined ? { at: accessToken } : { held: held.claim }),
       sst,
       sub: identityHash(issuer, sub),

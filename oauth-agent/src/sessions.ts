@@ -23,6 +23,7 @@ import type { AuthorizationServer } from './authorization-server.ts'
 import type { Background } from './background.ts'
 import type { OAuthAgentOptions } from './options.ts'
 import {
+  accessSecondsLeft,
   identityOf,
   isInForce,
   type Generation,
@@ -166,7 +167,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
 
   function live(session: ShownSession, idleSecondsLeft: number | undefined): JudgedSession {
     const { rules } = ledger
-    const hasToken = clock.now() < session.claims.ate * 1000
+    const hasToken = accessSecondsLeft(session.claims, clock) > 0
     if (rules.areStale() || (rules.mayBeMissed() && !hasToken)) return { state: 'unavailable' }
     return { state: 'live', ...session, idleSecondsLeft }
   }

@@ -7,6 +7,7 @@ import {
   type ErrorCode,
   type Rules,
 } from '@token-handler/shared'
+import type { Refusal } from './refusals.ts'
 
 export type AccessToken =
   | { readonly ok: true; readonly claims: AccessCookieClaims; /** The key that sealed it. */ readonly kid: string }
@@ -15,6 +16,7 @@ export type AccessToken =
       readonly code: Extract<ErrorCode, `session_${string}` | 'access_token_expired' | 'store_unavailable'>
       /** Whose session was ended. */
       readonly session?: AccessCookieClaims
+      readonly log?: NonNullable<Refusal['log']>
     }
 
 export interface AccessTokenDeps {
@@ -25,6 +27,11 @@ export interface AccessTokenDeps {
 
 const sessionMissing: AccessToken = { ok: false, code: 'session_missing' }
 const accessTokenExpired: AccessToken = { ok: false, code: 'access_token_expired' }
+// A refresh heals it where the clock was set back, and nothing but the operator where it is behind the agent's.
+const sealedAhead: AccessToken = {
+  ...accessTokenExpired,
+  log: { clock: 'The access cookie was sealed more than a minute from now: compare the clocks of all processes.' },
+}
 const rulesUnknown: AccessToken = { ok: false, code: 'store_unavailable' }
 
 /**
@@ -50,4 +57,5 @@ const refusals = {
   unusable: sessionMissing,
   absent: accessTokenExpired,
   expired: accessTokenExpired,
+  not_yet_valid: sealedAhead,
 }

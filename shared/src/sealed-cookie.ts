@@ -5,7 +5,7 @@ import { exposeCounter, Registry, type Sample } from './metrics.ts'
 import { OpenedValues } from './opened-values.ts'
 
 /** Why a sealed value was not opened. Callers tell the browser none of this. */
-export type RefusalReason = 'unknown_key' | 'damaged' | 'wrong_purpose' | 'expired'
+export type RefusalReason = 'unknown_key' | 'damaged' | 'wrong_purpose' | 'expired' | 'not_yet_valid'
 
 export type Opened<Claims> =
   | { readonly ok: true; readonly claims: Claims; /** The key that sealed it. */ readonly kid: string }
@@ -15,6 +15,11 @@ export type Opened<Claims> =
 export interface SealedClaims {
   /** Seconds since 1970 after which the value is refused, whatever the cookie's Max-Age said. */
   readonly exp: number
+  /**
+   * Seconds since 1970 when it was sealed; refused where that is more than {@link toleratedAheadSeconds} ahead. For values
+   * whose life must not grow when a clock is set back; values without it are as old as they may be.
+   */
+  readonly iat?: number
 }
 
 /** Seals and opens cookie values: JWE compact serialization (RFC 7516 section 3.1), `dir` and `A256GCM`. */
@@ -24,6 +29,9 @@ export interface CookieSealer {
   /** Opens `value`; never throws, and never looks at the content before the tag was verified. */
   open<Claims extends SealedClaims>(purpose: Purpose, value: string): Opened<Claims>
 }
+
+/** How far the clocks of two processes may be apart. */
+export const toleratedAheadSeconds = 60
 
 const ivBytes = 12
 const tagBytes = 16
@@ -111,7 +119,11 @@ export function createCookieSealer(
         // No other purpose comes with every request.
         if (purpose === 'access-token') opened.add(value, known.purposeKey, claims)
       } else counts.remembered++
-      if (typeof claims.exp !== 'number' || claims.exp * 1000 <= clock.now()) return { ok: false, reason: 'expired' }
+      const now = clock.now()
+      if (typeof claims.exp !== 'number' || claims.exp * 1000 <= now) return { ok: false, reason: 'expired' }
+      if (claims.iat !== undefined && (claims.iat - toleratedAheadSeconds) * 1000 > now) {
+        return { ok: false, reason: 'not_yet_valid' }
+      }
       return { ok: true, claims: claims as Claims, kid: known.purposeKey.kid }
     },
   }

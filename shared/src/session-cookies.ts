@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { ContextFacts } from './context-binding.ts'
 import { chunkedCookieValues, cookieTag, readSids, type CookieNames } from './cookies.ts'
 import type { Purpose } from './key-ring.ts'
-import type { CookieSealer, SealedClaims } from './sealed-cookie.ts'
+import type { CookieSealer, RefusalReason, SealedClaims } from './sealed-cookie.ts'
 
 /** Claims that every cookie of a session carries; one with another sid is refused wherever it comes from. */
 export interface SessionClaims extends SealedClaims {
@@ -63,12 +63,14 @@ export function identityHash(issuer: string, value: string): string {
     .toString('base64url')
 }
 
+type UntimelyReason = Extract<RefusalReason, 'expired' | 'not_yet_valid'>
+
 export type SessionCookie<Claims extends SessionClaims> =
   | { readonly ok: true; readonly sid: string; readonly claims: Claims; readonly kid: string }
   /** No sid cookie. */
   | { readonly ok: false; readonly reason: 'no_session' }
-  /** A sid cookie, but no cookie of this purpose beside it, or one past its time. */
-  | { readonly ok: false; readonly reason: 'absent' | 'expired'; readonly sid: string }
+  /** A sid cookie, but no cookie of this purpose beside it, or one past its time or before it. */
+  | { readonly ok: false; readonly reason: 'absent' | UntimelyReason; readonly sid: string }
   /** Something is there and does not open, or does not belong to this sid, or contradicts itself. */
   | { readonly ok: false; readonly reason: 'unusable' }
 
@@ -85,7 +87,7 @@ export function readSessionCookie<Claims extends SessionClaims>(
   const sids = readSids(cookieHeader, names)
   if (sids.length === 0) return { ok: false, reason: 'no_session' }
   let found: { sid: string; claims: Claims; kid: string; value: string } | undefined
-  let expired: string | undefined
+  let untimely: { reason: UntimelyReason; sid: string } | undefined
   let unusable = false
   for (const sid of sids) {
     for (const value of chunkedCookieValues(cookieHeader, nameOf(cookieTag(sid)))) {
@@ -93,13 +95,14 @@ export function readSessionCookie<Claims extends SessionClaims>(
       if (opened.ok && opened.claims.sid === sid) {
         if (found !== undefined && found.value !== value) return { ok: false, reason: 'unusable' }
         found = { sid, claims: opened.claims, kid: opened.kid, value }
-      } else if (!opened.ok && opened.reason === 'expired') expired = sid
-      else unusable = true
+      } else if (!opened.ok && (opened.reason === 'expired' || opened.reason === 'not_yet_valid')) {
+        untimely = { reason: opened.reason, sid }
+      } else unusable = true
     }
   }
   if (found !== undefined) return { ok: true, sid: found.sid, claims: found.claims, kid: found.kid }
   const [sid] = sids
-  if (expired !== undefined) return { ok: false, reason: 'expired', sid: expired }
+  if (untimely !== undefined) return { ok: false, ...untimely }
   return unusable || sid === undefined || sids.length > 1
     ? { ok: false, reason: 'unusable' }
     : { ok: false, reason: 'absent', sid }

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
-import { createMemoryLedger, type Ledger } from '@token-handler/shared'
+import { createMemoryLedger, epochSeconds, systemClock, type Ledger } from '@token-handler/shared'
 import { fakeClock } from '../support/clock.ts'
 import { json, type Script } from '../support/scripted-authorization-server.ts'
 import { until } from '../support/until.ts'
@@ -520,6 +520,9 @@ describe('row 13: the end comes first', () => {
     ['B-RT-06', 'another audience', { aud: 'somebody-else' }],
     ['B-RT-06', 'another nonce', { nonce: 'another' }],
     ['B-RT-06', 'an old iat', { iat: 1 }],
+    ['B-RT-06', 'an iat that is old by the clock of its answer, too', { iat: epochSeconds(systemClock) - 900 }],
+    ['B-ID-07', 'an exp that is past', { exp: epochSeconds(systemClock) - 60 }],
+    ['B-ID-09', 'an nbf that is to come', { nbf: 9e10 }],
   ])(
     '[B-RT-07][%s] an ID token with %s ends the session; nothing of the answer is used',
     async (_row, _what, claims) => {
@@ -535,6 +538,24 @@ describe('row 13: the end comes first', () => {
       expect(scripted.agent.events()).toContain('subject_changed')
     },
   )
+})
+
+describe('an ID token that is fresh by the clock of its answer, and not by ours', () => {
+  // The clock of the agent is years ahead of the one that the Date header is from.
+  const made = epochSeconds(systemClock)
+
+  it('[E-CK-05] goes on with the session: its refresh token is spent, and our clock may be the wrong one', async () => {
+    const browser = await scripted.loggedIn()
+    scripted.server.idToken = { claims: { iat: made, nbf: made, exp: made + 60, given_name: 'New' } }
+    const answer = await browser.post('refresh')
+    expect([answer.status, answer.json['access_token_lifetime']]).toEqual([200, 300])
+    expect((await browser.get('session')).json['is_logged_in']).toBe(true)
+  })
+
+  it('[B-ID-08] begins no session', async () => {
+    scripted.server.idToken = { claims: { iat: made, exp: made + 60 } }
+    expect((await scripted.logIn(scripted.agent.browser())).answer.status).toBe(502)
+  })
 })
 
 describe('rows 14 and 15: a ledger that does not know the session', () => {

@@ -50,6 +50,19 @@ describe('the access cookie', () => {
     await expectRefused(await callWith(`${proxy.kit.names.sid}=${proxy.session.sid}`), 'access_token_expired')
   })
 
+  it('[E-CK-04] is a reason to refresh when it is from more than a minute ahead, and the log says why', async () => {
+    const { iat: sealedAt = 0 } = proxy.session.claims
+    const now = Math.floor(proxy.clock.now() / 1000)
+    const ahead = (seconds: number): TestSession => proxy.kit.session({ iat: now + seconds })
+    expect(sealedAt).toBe(now)
+    expect((await callWith(ahead(59).cookie)).status).toBe(200)
+    const answered = proxy.upstream.received()
+    const refused = await callWith(ahead(90).cookie)
+    expect([refused.status, refused.json().code]).toEqual([401, 'access_token_expired'])
+    expect(proxy.upstream.received()).toBe(answered)
+    expect(proxy.log.at(-1)?.fields).toMatchObject({ clock: expect.stringContaining('compare the clocks') })
+  })
+
   it('opens nothing without the sid', async () => {
     const [, at = ''] = proxy.session.cookie.split('; ')
     await expectRefused(await callWith(at), 'session_missing')

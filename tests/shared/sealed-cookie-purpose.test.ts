@@ -85,6 +85,17 @@ describe('sealed cookie values in time', () => {
     },
   )
 
+  it('[E-CK-04] are refused while they are from more than a minute ahead, as after a clock was set back', () => {
+    const sealing = createSealing()
+    const value = sealing.sealer.seal('access-token', { ...tokenOf(sealing), iat: sealing.inSeconds(0) })
+    sealing.clock.jump(-60_000)
+    for (let time = 0; time < 3; time++) expect(sealing.sealer.open('access-token', value).ok).toBe(true)
+    sealing.clock.jump(-1)
+    expect(sealing.sealer.open('access-token', value)).toEqual({ ok: false, reason: 'not_yet_valid' })
+    sealing.clock.advance(1)
+    expect(sealing.sealer.open('access-token', value).ok).toBe(true)
+  })
+
   it.each(['null', '[]', '"text"', '1', 'not json', ''])('are refused when they hold %j', async (text) => {
     const sealing = createSealing()
     const value = await new CompactEncrypt(Buffer.from(text))

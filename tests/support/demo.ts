@@ -16,7 +16,10 @@ import { tapServer, type WireTap } from './wire-tap.ts'
 
 /** Runs like the system's, and can be put ahead: certificates, ID tokens and the browser go on with the real one. */
 export interface RunningClock extends Clock {
+  /** Time passes: both clocks move on. */
   advanceSeconds(seconds: number): void
+  /** Somebody sets the wall clock, forwards or back; the monotonic one does not notice. */
+  jump(milliseconds: number): void
 }
 
 /** The demo on free ports, with all that a test wants to know about it. */
@@ -70,11 +73,15 @@ export async function startTestDemo(options: TestDemoOptions = {}): Promise<Test
 
 function runningClock(): RunningClock {
   let ahead = 0
+  let set = 0
   return {
-    now: () => systemClock.now() + ahead,
+    now: () => systemClock.now() + ahead + set,
     monotonic: () => systemClock.monotonic() + ahead,
     advanceSeconds(seconds) {
       ahead += seconds * 1000
+    },
+    jump(milliseconds) {
+      set += milliseconds
     },
   }
 }

@@ -64,6 +64,7 @@ export function createSessionKit(clock: Clock, overrides: Partial<CookieSettings
       const claims: AccessCookieClaims = {
         sid: randomBytes(16).toString('base64url'),
         exp: now + 300,
+        iat: now,
         at: `canary-access-token-${randomBytes(24).toString('hex')}`,
         sst: clock.now(),
         sub: identityHash(context.issuer, 'user-1'),
