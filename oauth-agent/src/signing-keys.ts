@@ -17,6 +17,8 @@ export interface JwkSet {
 
 /** A set that is younger is used as it is. */
 const freshMs = 300_000
+/** As long as that for a token that names no key: nothing else would show that the keys were rotated. */
+const freshWithoutKidMs = 10_000
 /** A set that is older is no longer used when a new one cannot be had. */
 const staleMs = 86_400_000
 /** Unknown key ids may cause this many fetches at once, and one more each half minute: rotation works at any moment, a flood does not. */
@@ -56,7 +58,8 @@ export function createSigningKeys(fetchKeys: () => Promise<JwkSet>, clock: Clock
     if (current === undefined) return refetch()
     const age = clock.monotonic() - current.fetchedAt
     const isKnown = holds(current.set, kid)
-    if (age < freshMs && (isKnown || !mayAsk())) return current.set
+    const isFresh = age < (kid === undefined ? freshWithoutKidMs : freshMs)
+    if (isFresh && (isKnown || !mayAsk())) return current.set
     try {
       return await refetch()
     } catch (error) {

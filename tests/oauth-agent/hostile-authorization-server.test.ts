@@ -154,6 +154,16 @@ describe('signing keys', () => {
     expect(scripted.server.count('jwks')).toBe(4)
   })
 
+  it('[B-ID-16] may be rotated by a server whose tokens name none', async () => {
+    scripted.server.idToken = { header: { kid: undefined } }
+    for (let round = 0; round < 3; round++) {
+      const { answer } = await scripted.logIn(scripted.agent.browser())
+      expect(answer.status).toBe(200)
+      await scripted.server.rotateKeys()
+      scripted.clock.advanceSeconds(10)
+    }
+  })
+
   it('[B-ID-16] are not fetched for every made-up kid', async () => {
     await scripted.loggedIn()
     const before = scripted.server.count('jwks')
