@@ -73,7 +73,7 @@ describe('tokens, codes, code verifiers, the client’s secret and the keys', ()
     page = await wholeFlow(context)
   }, 60_000)
 
-  it('are nowhere to be seen after all that the demo can do: answers, addresses, storage, console, log', async () => {
+  it('[A-04] are nowhere to be seen after all that the demo can do: answers, addresses, storage, console, log', async () => {
     const places = await trace.places()
     expect(Object.keys(places).length).toBe(13)
     for (const name of ['urls', 'headers', 'bodies', 'history', 'document', 'performance']) {

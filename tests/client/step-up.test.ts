@@ -191,7 +191,7 @@ describe('stepUp and repeatCall', () => {
     expect(await kept(page)).toBe('[]')
   })
 
-  it('forget the call when another user came back', async () => {
+  it('[B-SU-03] forget the call when another user came back', async () => {
     const page = await bed.logIn()
     bed.server.script('POST /oauth-agent/login/end', () => {
       bed.server.agent.claims = { sub: 'somebody-else' }

@@ -83,7 +83,7 @@ describe('capabilities of the kind jwt', () => {
     await verified(answer)
   })
 
-  it('are verified through a rotation: other keys are published, public parts only, to anybody', async () => {
+  it('[C-10] are verified through a rotation: other keys are published, public parts only, to anybody', async () => {
     const before = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
     const next = generateKeyPairSync('ed25519').publicKey
     const otherKeys = [

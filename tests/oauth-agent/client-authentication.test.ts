@@ -34,7 +34,7 @@ const authenticated = (): ScriptedAuthorizationServer['calls'] =>
   server.calls.filter(({ endpoint }) => endpoint === 'token' || endpoint === 'revocation' || endpoint === 'par')
 
 describe('the client', () => {
-  it('[B-TK-04] sends credentials with odd characters as the RFC says', async () => {
+  it('[B-TK-04][C-36] sends credentials with odd characters as the RFC says', async () => {
     const clientSecret = 'a:b%c+d e ü&='
     Object.assign(server, { clientSecret })
     await useAll({ method: 'client_secret_basic', clientSecret })

@@ -40,7 +40,7 @@ describe('the whole path against a real authorization server', () => {
   it.each([
     ['client_secret_basic', () => running],
     ['private_key_jwt', () => withPrivateKey],
-  ])('logs in, answers who is there, refreshes and logs out with %s', async (_method, agentOf) => {
+  ])('[C-20] logs in, answers who is there, refreshes and logs out with %s', async (_method, agentOf) => {
     const agent = agentOf()
     const browser = agent.browser()
     const started = await browser.post('login/start')

@@ -92,7 +92,7 @@ describe('ID tokens that are refused', () => {
   })
 
   it.each(['none', 'None', 'NONE', 'nOnE', undefined])(
-    '[B-ID-06][C-29] with the algorithm %s, though the metadata offer it',
+    '[B-ID-06][C-29][C-87] with the algorithm %s, though the metadata offer it',
     async (alg) => {
       scripted.server.metadata = { id_token_signing_alg_values_supported: ['none', 'None', 'NONE', 'nOnE', 'ES256'] }
       scripted.server.script.token = async ({ standard }) => tampered(await standard(), { alg }, '')

@@ -15,7 +15,7 @@ const loginCookies = (jar: CookieJar): string[] =>
   jar.names().filter((name) => name.startsWith('__Host-Http-th-login-'))
 
 describe('the authorization request', () => {
-  it('[B-PK-01][B-PK-02][B-ST-12][A-02] is a code request with S256, state and nonce of 43 characters', async () => {
+  it('[B-PK-01][B-PK-02][B-ST-12][A-02][C-03][C-05][C-33] is a code request with S256, state and nonce of 43 characters', async () => {
     const { json } = await scripted.agent.browser().post('login/start')
     const { searchParams, origin, pathname } = new URL(String(json['authorization_url']))
     expect(origin + pathname).toBe(`${scripted.server.issuer}/authorize`)
@@ -96,7 +96,7 @@ describe('the authorization request', () => {
     await other.close()
   })
 
-  it('[B-TK-01] has the configured redirect URI, byte for byte, in both requests', async () => {
+  it('[B-TK-01][C-02] has the configured redirect URI, byte for byte, in both requests', async () => {
     const exact = 'http://LOCALHOST:3000/callback?tenant=a%2fb'
     const other = await startScripted({ authorizationServer: { redirectUri: exact } })
     const browser = other.agent.browser()

@@ -79,7 +79,7 @@ describe('a refresh', () => {
     expect(scripted.server.calls.every((call) => call.endpoint !== 'token' || call.authorization)).toBe(true)
   })
 
-  it('shows the claims of the new ID token, and keeps the old ones when there is none', async () => {
+  it('[C-49] shows the claims of the new ID token, and keeps the old ones when there is none', async () => {
     const browser = await scripted.loggedIn()
     const nameOf = async (): Promise<unknown> =>
       ((await browser.get('session')).json['id_token_claims'] as { name: unknown }).name

@@ -236,7 +236,7 @@ describe('request bodies', () => {
 })
 
 describe('authorization parameters', () => {
-  it('[B-PR-07] go into the request when they are on the list', async () => {
+  it('[B-PR-07][C-03] go into the request when they are on the list', async () => {
     const answer = await browser.post('login/start', {
       scope: 'profile',
       claims: '{"a":"&redirect_uri=x"}',

@@ -367,7 +367,7 @@ describe('what the API gets of a request', () => {
   })
 
   describe('the client’s address', () => {
-    it('is the peer’s, whatever the client says', async () => {
+    it('[A-29] is the peer’s, whatever the client says', async () => {
       const { upstream } = await start()
       const spoofed = ['X-Forwarded-For: 203.0.113.9', 'X-Real-IP: 203.0.113.9', 'Forwarded: for=203.0.113.9']
       const names = await namesOf([...spoofed, 'X-Forwarded-Proto: gopher', 'X-Forwarded-Port: 1', 'True-Client-IP: 1'])
@@ -376,7 +376,7 @@ describe('what the API gets of a request', () => {
       expect(upstream.requests[0]?.values('x-forwarded-proto')).toEqual(['https'])
     })
 
-    it('is appended to the chain that a trusted proxy tells', async () => {
+    it('[A-29] is appended to the chain that a trusted proxy tells', async () => {
       const { upstream } = await start({ options: { trustedProxies: ['127.0.0.0/8'] } })
       await namesOf(['X-Forwarded-For: 203.0.113.9, 2001:db8::1', 'Forwarded: for=198.51.100.1'])
       expect(upstream.requests[0]?.values('x-forwarded-for')).toEqual(['203.0.113.9, 2001:db8::1, 127.0.0.1'])
