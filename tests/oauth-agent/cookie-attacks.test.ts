@@ -178,6 +178,44 @@ describe('a session is not opened by', () => {
   })
 })
 
+it('[A-22] the session answer is 200 in one of two shapes, never stored and without tokens, whatever the cookies are', async () => {
+  const garbled = headerOf([...cookies].map(([name]) => [name, 'x']))
+  const ofOtherKeys = await startScripted()
+  const foreign = headerOf(cookiesOf(await ofOtherKeys.loggedIn()))
+  const valid = headerOf(cookies)
+  for (const [cookie, advance, isLoggedIn] of [
+    ['', 0, false],
+    [garbled, 0, false],
+    [foreign, 0, false],
+    [valid, 0, true],
+    [valid, 301, true],
+    [valid, 43_200, false],
+  ] as const) {
+    scripted.clock.advanceSeconds(advance)
+    const answer = await scripted.agent.browser().get('session', { cookie })
+    expect([answer.status, answer.headers.get('location'), answer.headers.get('cache-control')]).toEqual([
+      200,
+      null,
+      'no-store',
+    ])
+    expect(Object.keys(answer.json)).toEqual(
+      isLoggedIn
+        ? [
+            'is_logged_in',
+            'id_token_claims',
+            'access_token_expires_in',
+            'access_token_lifetime',
+            'session_expires_in',
+            'idle_expires_in',
+          ]
+        : ['is_logged_in'],
+    )
+    expect(answer.json['is_logged_in']).toBe(isLoggedIn)
+    expect(scripted.leaks(answer)).toEqual([])
+  }
+  await ofOtherKeys.close()
+})
+
 describe('planted cookies', () => {
   it('[G-9] beside the right ones lock nobody out: the one that opens and belongs counts', async () => {
     const name = nameOf('rt')

@@ -1,12 +1,17 @@
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { exportJWK, generateKeyPair } from 'jose'
-import { ScriptedAuthorizationServer, json, type Script } from '../support/scripted-authorization-server.ts'
+import {
+  ScriptedAuthorizationServer,
+  json,
+  type IdTokenChanges,
+  type Script,
+} from '../support/scripted-authorization-server.ts'
 import { until } from '../support/until.ts'
-import type { AgentAnswer } from './running-agent.ts'
+import { startAgent, type AgentAnswer } from './running-agent.ts'
 import { startScripted, type Scripted } from './scripted.ts'
 
 let scripted: Scripted
@@ -27,11 +32,14 @@ async function expectRefused(answer: AgentAnswer, status = 502): Promise<void> {
 
 describe('ID tokens that are refused', () => {
   const now = Date.UTC(2030, 0, 1) / 1000
-  it.each<[string, string, Record<string, unknown>]>([
+  type Claims = Record<string, unknown>
+  it.each<[string, string, Claims | ((issuer: string) => Claims)]>([
     ['C-21', 'another issuer', { iss: 'https://evil.test' }],
-    ['B-ID-02', 'an issuer with a slash more', { iss: 'set-below/' }],
+    ['C-82', 'an issuer that begins like ours', (issuer) => ({ iss: `${issuer}1` })],
+    ['B-ID-02', 'an issuer with a slash more', (issuer) => ({ iss: `${issuer}/` })],
     ['C-85', 'no issuer', { iss: undefined }],
     ['C-23', 'another audience', { aud: 'somebody-else' }],
+    ['C-82', 'an audience that begins like us', { aud: 'scripted-client1' }],
     ['C-24', 'no audience', { aud: undefined }],
     ['C-24', 'an empty list of audiences', { aud: [] }],
     ['C-24', 'an audience that is an object', { aud: { 'scripted-client': true } }],
@@ -58,10 +66,10 @@ describe('ID tokens that are refused', () => {
     ['B-ID-09', 'an nbf in the future', { nbf: now + 31 }],
     ['B-ID-13', 'another at_hash', { at_hash: 'AAAAAAAAAAAAAAAAAAAAAA' }],
     ['B-ID-13', 'an at_hash that is a number', { at_hash: 1 }],
+    ['C-38', 'an at_hash that is empty', { at_hash: '' }],
     ['B-ID-11', 'an auth_time that is text', { auth_time: 'yesterday' }],
-  ])('[%s] with %s', async (_row, what, claims) => {
-    const changed = what.includes('slash') ? { iss: `${scripted.server.issuer}/` } : claims
-    scripted.server.idToken = { claims: changed }
+  ])('[%s] with %s', async (_row, _what, claims) => {
+    scripted.server.idToken = { claims: typeof claims === 'function' ? claims(scripted.server.issuer) : claims }
     const { answer } = await scripted.logIn(scripted.agent.browser())
     await expectRefused(answer)
   })
@@ -120,6 +128,42 @@ describe('ID tokens that are refused', () => {
   })
 })
 
+describe('ID tokens of somebody else', () => {
+  it('[B-ST-10] with the nonce of another login of the same browser finish neither', async () => {
+    const browser = scripted.agent.browser()
+    const [first, second] = [await browser.post('login/start'), await browser.post('login/start')]
+    const nonce = new URL(String(first.json['authorization_url'])).searchParams.get('nonce')
+    expect(nonce).toMatch(/^[\w-]{43}$/)
+    scripted.server.idToken = { claims: { nonce } }
+    const callback = scripted.server.authorize(String(second.json['authorization_url']))
+    await expectRefused(await browser.post('login/end', callback.searchParams))
+    expect((await browser.get('session')).text).toBe('{"is_logged_in":false}')
+  })
+
+  it.each<[string, () => Promise<IdTokenChanges>]>([
+    ['nonce', async () => ({ claims: { nonce: 'another' } })],
+    ['signature', async () => ({ key: (await generateKeyPair('ES256')).privateKey })],
+    ['subject', async () => ({ claims: { sub: undefined } })],
+  ])(
+    '[B-ST-11] leave their access token unused when the %s is wrong: it is revoked, and that is all',
+    async (_what, changes) => {
+      const userInfo = await ScriptedAuthorizationServer.start(scripted.clock)
+      scripted.server.metadata = { userinfo_endpoint: `${userInfo.issuer}/token` }
+      scripted.server.idToken = await changes()
+      const { answer } = await scripted.logIn(scripted.agent.browser())
+      expect(answer.status).toBe(502)
+      await until('both tokens are revoked', () => scripted.server.count('revocation') === 2)
+      const issued = scripted.server.issued.filter((value) => /^canary-(?:access|refresh)/.test(value))
+      const seen = scripted.server.calls.filter(({ authorization = '', form }) =>
+        issued.some((token) => authorization.includes(token) || String(form).includes(token)),
+      )
+      expect(seen.map(({ endpoint }) => endpoint)).toEqual(['revocation', 'revocation'])
+      expect(userInfo.calls).toEqual([])
+      await userInfo.close()
+    },
+  )
+})
+
 describe('ID tokens at the edge', () => {
   const now = Date.UTC(2030, 0, 1) / 1000
   it.each<[string, Record<string, unknown>]>([
@@ -130,7 +174,7 @@ describe('ID tokens at the edge', () => {
     ['an exp within the clock skew', { exp: now - 29 }],
     ['no at_hash', { at_hash: undefined }],
     ['claims on the list only', { secret_group: 'x', __proto__: undefined }],
-  ])('[B-ID-07][C-84] with %s are accepted', async (_what, claims) => {
+  ])('[B-ID-07][C-38][C-84] with %s are accepted', async (_what, claims) => {
     scripted.server.idToken = { claims }
     const { answer } = await scripted.logIn(scripted.agent.browser())
     expect(answer.status).toBe(200)
@@ -141,6 +185,35 @@ describe('ID tokens at the edge', () => {
     scripted.server.idToken = { header: { kid: undefined } }
     await scripted.loggedIn()
     expect(scripted.server.count('token')).toBe(1)
+  })
+
+  it.each([
+    ['accepted when one of ten keys without one fits', ['secp256k1'], 200],
+    ['refused when four of thirteen do', ['secp256k1', 'P-256'], 502],
+  ] as const)('[C-27] without kid are %s, and neither takes long', async (_what, namedCurves, status) => {
+    const makers = [
+      ...namedCurves.map((namedCurve) => () => generateKeyPairSync('ec', { namedCurve })),
+      () => generateKeyPairSync('rsa', { modulusLength: 2048 }),
+      () => generateKeyPairSync('ed25519'),
+    ]
+    const others = makers.flatMap((make) => [0, 1, 2].map(() => make().publicKey.export({ format: 'jwk' })))
+    const own = scripted.server.jwks.keys.map((key) => ({ ...key, kid: undefined, alg: undefined }))
+    scripted.server.script.jwks = () => json(200, { keys: [...others, ...own] })
+    scripted.server.idToken = { header: { kid: undefined } }
+    const browser = scripted.agent.browser()
+    const { searchParams } = await scripted.callback(browser)
+    const started = process.cpuUsage()
+    expect((await browser.post('login/end', searchParams)).status).toBe(status)
+    expect(process.cpuUsage(started).user).toBeLessThan(500_000)
+    expect(scripted.server.count('jwks')).toBe(1)
+  })
+
+  it('[C-28] are accepted with RS256, where that is announced and configured', async () => {
+    const { kid, privateKey } = await scripted.server.addKey('RS256')
+    scripted.server.metadata = { id_token_signing_alg_values_supported: ['RS256'] }
+    scripted.server.idToken = { header: { alg: 'RS256', kid }, key: privateKey }
+    const browser = await scripted.loggedIn()
+    expect((await browser.get('session')).json['is_logged_in']).toBe(true)
   })
 })
 
@@ -403,8 +476,13 @@ describe('redirects and compression', () => {
 })
 
 describe('metadata', () => {
+  const foreignWithPush = (issuer: string): Record<string, unknown> => ({
+    issuer: 'https://evil.test',
+    pushed_authorization_request_endpoint: `${issuer}/par`,
+  })
   it.each<[string, string, (issuer: string) => Record<string, unknown>]>([
     ['C-42', 'of another issuer', (issuer) => ({ issuer: `${issuer}INVALID` })],
+    ['C-81', 'of another issuer that takes pushed requests', foreignWithPush],
     ['B-ISS-04', 'whose issuer has a slash more', (issuer) => ({ issuer: `${issuer}/` })],
     ['B-ISS-06', 'with a plain http endpoint elsewhere', () => ({ token_endpoint: 'http://as.example.test/token' })],
     ['B-ISS-06', 'with credentials in an endpoint', (issuer) => ({ token_endpoint: issuer.replace('//', '//u:p@') })],
@@ -502,6 +580,53 @@ describe('metadata', () => {
     const browser = await scripted.loggedIn()
     expect((await browser.post('refresh')).status).toBe(200)
     expect(scripted.server.count('revocation')).toBe(0)
+  })
+
+  it('[C-41] may be anywhere below the issuer, and name any address for the keys', async () => {
+    const { server } = scripted
+    server.issuer = `${server.issuer}/${randomBytes(8).toString('hex')}`
+    server.metadata = { jwks_uri: `${server.issuer}/jwks?run=${randomBytes(8).toString('hex')}` }
+    const agent = await startAgent({
+      issuer: server.issuer,
+      clientId: server.clientId,
+      clientAuthentication: { method: 'client_secret_basic', clientSecret: server.clientSecret },
+      clock: scripted.clock,
+    })
+    const browser = agent.browser()
+    expect((await scripted.logIn(browser)).answer.status).toBe(200)
+    expect([server.count('discovery'), server.count('jwks')]).toEqual([1, 1])
+    await agent.close()
+  })
+
+  it('[B-ISS-05] come from the configured issuer alone, whatever a request says', async () => {
+    const evil = await ScriptedAuthorizationServer.start(scripted.clock)
+    evil.trustsEverybody = true
+    const named = {
+      issuer: evil.issuer,
+      iss: evil.issuer,
+      authorization_endpoint: `${evil.issuer}/authorize`,
+      token_endpoint: `${evil.issuer}/token`,
+      jwks_uri: `${evil.issuer}/jwks`,
+    }
+    const query = `?${String(new URLSearchParams(named))}`
+    const browser = scripted.agent.browser()
+    for (const [name, value] of Object.entries(named)) {
+      const answer = await browser.post('login/start', { [name]: value })
+      expect([name, answer.status, answer.setCookies]).toEqual([name, 400, []])
+    }
+    const started = await browser.post(`login/start${query}`)
+    const url = new URL(String(started.json['authorization_url']))
+    expect(url.origin).toBe(scripted.server.issuer)
+    const response = scripted.server.authorize(url).searchParams
+    const { iss: _iss, ...others } = named
+    for (const [name, value] of Object.entries(others)) response.set(name, value)
+    expect((await browser.post(`login/end${query}`, response)).status).toBe(200)
+    expect((await browser.post(`refresh${query}`)).status).toBe(200)
+    const { json: loggedOut } = await browser.post(`logout${query}`, named)
+    expect(new URL(String(loggedOut['logout_url'])).origin).toBe(scripted.server.issuer)
+    await until('the refresh token is revoked', () => !scripted.server.hasLiveGrant)
+    expect(evil.calls).toEqual([])
+    await evil.close()
   })
 
   it('[B-PK-01] that know only plain PKCE change nothing: the challenge is S256', async () => {

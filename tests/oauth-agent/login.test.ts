@@ -1,8 +1,11 @@
+import { createHash } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import type { AccessCookieClaims } from '@token-handler/shared'
+import { Canaries } from '../support/canary.ts'
 import { CookieJar } from '../support/cookie-jar.ts'
+import { json as jsonAnswer } from '../support/scripted-authorization-server.ts'
 import { until } from '../support/until.ts'
-import { postLogoutRedirectUri, redirectUri, startAgent, type Browser } from './running-agent.ts'
+import { postLogoutRedirectUri, redirectUri, startAgent, type AgentAnswer, type Browser } from './running-agent.ts'
 import { startScripted, type Scripted } from './scripted.ts'
 
 let scripted: Scripted
@@ -41,6 +44,58 @@ describe('the authorization request', () => {
     expect(seen.size).toBe(150)
   })
 
+  it('[B-PK-05][C-04] has the challenge of a verifier that is used once, in the token request alone', async () => {
+    const challenges: unknown[] = []
+    const answers: AgentAnswer[] = []
+    scripted.server.script.token = ({ form, standard }) =>
+      challenges.length % 2 === 0
+        ? jsonAnswer(400, { error: 'invalid_request', error_description: form.get('code_verifier') })
+        : standard()
+    for (let round = 0; round < 8; round++) {
+      const browser = scripted.agent.browser()
+      const started = await browser.post('login/start')
+      const url = new URL(String(started.json['authorization_url']))
+      challenges.push(url.searchParams.get('code_challenge'))
+      answers.push(started, await browser.post('login/end', scripted.server.authorize(url).searchParams))
+      answers.push(await browser.post('refresh'), await browser.post('logout'))
+    }
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200, 401, 502]))
+    const withVerifier = scripted.server.calls.filter(({ form }) => form.has('code_verifier'))
+    expect(withVerifier.map(({ form }) => form.get('grant_type'))).toEqual(challenges.map(() => 'authorization_code'))
+    const verifiers = withVerifier.map(({ form }) => form.get('code_verifier') ?? '')
+    expect(verifiers.map((verifier) => createHash('sha256').update(verifier).digest('base64url'))).toEqual(challenges)
+    expect(new Set(verifiers).size).toBe(verifiers.length)
+    const canaries = new Canaries()
+    for (const verifier of verifiers) {
+      expect(verifier).toMatch(/^[\w.~-]{43,128}$/)
+      expect(new Set(verifier).size).toBeGreaterThan(16)
+      canaries.watch('code verifier', verifier)
+    }
+    const seen = answers.map(({ text, headers }) => [text, headers])
+    expect(canaries.find(seen, scripted.agent.log())).toEqual([])
+  })
+
+  it.each([false, true])('[C-01] and all later ones name the registered client, pushed: %s', async (isPushed) => {
+    const { server } = scripted
+    if (isPushed) server.metadata = { pushed_authorization_request_endpoint: `${server.issuer}/par` }
+    const browser = scripted.agent.browser()
+    const started = await browser.post('login/start')
+    const { searchParams } = new URL(String(started.json['authorization_url']))
+    expect(searchParams.getAll('client_id')).toEqual(['scripted-client'])
+    const pushed = server.calls.find(({ endpoint }) => endpoint === 'par')?.form
+    expect(pushed?.getAll('client_id')).toEqual(isPushed ? ['scripted-client'] : undefined)
+    const request = new URL(`${server.issuer}/authorize?${String(pushed ?? searchParams)}`)
+    expect((await browser.post('login/end', server.authorize(request).searchParams)).status).toBe(200)
+    expect((await browser.post('refresh')).status).toBe(200)
+    const calls = server.calls.filter(({ authorization }) => authorization !== undefined)
+    expect(calls).toHaveLength(isPushed ? 3 : 2)
+    for (const { authorization = '', form } of calls) {
+      const basic = Buffer.from(authorization.slice('Basic '.length), 'base64').toString()
+      expect(decodeURIComponent(basic)).toMatch(/^scripted-client:/)
+      expect(form.get('client_id') ?? 'scripted-client').toBe('scripted-client')
+    }
+  })
+
   it('[B-PR-01][B-PR-02] is pushed where the server offers that, and then shows nothing but its reference', async () => {
     scripted.server.metadata = { pushed_authorization_request_endpoint: `${scripted.server.issuer}/par` }
     const { json } = await scripted.agent.browser().post('login/start', { login_hint: 'somebody' })
@@ -60,13 +115,17 @@ describe('the authorization request', () => {
     expect(answer.setCookies).toEqual([])
   })
 
-  it('[B-PR-08] carries the configured resources, and so does the token request', async () => {
+  it('[A-30][B-PR-08] carries the configured scope and resources, and so do the token requests', async () => {
     const resource = ['https://api.example.test/a', 'https://api.example.test/b']
-    const other = await startScripted({ authorizationServer: { resource } })
+    const other = await startScripted({ authorizationServer: { resource, scope: 'openid orders:read' } })
     const browser = other.agent.browser()
     const { callback } = await other.logIn(browser)
     expect(callback.searchParams.get('code')).not.toBeNull()
+    const { json: started } = await browser.post('login/start')
+    const { searchParams: asked } = new URL(String(started['authorization_url']))
+    expect([asked.getAll('resource'), asked.getAll('scope')]).toEqual([resource, ['openid orders:read']])
     await browser.post('refresh')
+    expect(other.server.count('token')).toBe(2)
     for (const { form } of other.server.calls.filter(({ endpoint }) => endpoint === 'token')) {
       expect(form.getAll('resource')).toEqual(resource)
     }
@@ -324,6 +383,72 @@ describe('login/end', () => {
     expect(scripted.server.count('token')).toBe(0)
   })
 
+  it('[B-PK-06] trusts no server to look at the challenge: the state is demanded without any word of PKCE', async () => {
+    scripted.server.metadata = { code_challenge_methods_supported: undefined }
+    const browser = scripted.agent.browser()
+    const { searchParams } = await scripted.callback(browser)
+    const stolen = (await scripted.callback(scripted.agent.browser())).searchParams
+    for (const state of [undefined, '', 'wrong', stolen.get('state') ?? '']) {
+      const response = new URLSearchParams(searchParams)
+      response.delete('state')
+      if (state !== undefined) response.set('state', state)
+      expect([state, (await browser.post('login/end', response)).status]).toEqual([state, 400])
+    }
+    expect(scripted.server.count('token')).toBe(0)
+    expect((await browser.post('login/end', searchParams)).status).toBe(200)
+  })
+
+  it('[C-72] keeps nothing of a session_state, in no cookie and no answer', async () => {
+    const browser = scripted.agent.browser()
+    const { searchParams } = await scripted.callback(browser)
+    searchParams.set('session_state', 'canary-session-state')
+    const ended = await browser.post('login/end', searchParams)
+    const session = await browser.get('session')
+    expect([ended.status, session.json['is_logged_in']]).toEqual([200, true])
+    const canaries = new Canaries()
+    canaries.watch('session_state', 'canary-session-state')
+    expect(canaries.find(ended.text, ended.headers, session.text, scripted.agent.log())).toEqual([])
+    expect(ended.setCookies.every((line) => line.includes('; HttpOnly'))).toBe(true)
+  })
+
+  it('[C-48] ends with login_required where a silent login found nobody, and tries nothing else', async () => {
+    const browser = scripted.agent.browser()
+    const started = await browser.post('login/start', { prompt: 'none', max_age: '0' })
+    const url = new URL(String(started.json['authorization_url']))
+    expect([url.searchParams.get('prompt'), url.searchParams.get('max_age')]).toEqual(['none', '0'])
+    const state = url.searchParams.get('state') ?? ''
+    const response = { error: 'login_required', state, iss: scripted.server.issuer }
+    const answer = await browser.post('login/end', response)
+    expect([answer.status, answer.text]).toEqual([400, '{"error_code":"login_required"}'])
+    expect(browser.jar.names()).toEqual([])
+    expect(scripted.server.calls.every(({ endpoint }) => endpoint === 'discovery')).toBe(true)
+  })
+
+  it('[B-ID-18][C-35] shows the claims that are configured, whatever else the ID token tells of the user', async () => {
+    const personal = {
+      email: 'soren@example.test',
+      email_verified: true,
+      phone_number: '+45 12345678',
+      address: { formatted: 'Nyhavn 1' },
+      birthdate: '1970-01-01',
+      gender: 'male',
+    }
+    scripted.server.idToken = { claims: personal }
+    const browser = scripted.agent.browser()
+    const { answer } = await scripted.logIn(browser)
+    const shown = {
+      sub: 'subject-1',
+      name: 'Søren Ångström',
+      email: personal.email,
+      auth_time: Math.floor(scripted.clock.now() / 1000) - 10,
+    }
+    expect(answer.json['id_token_claims']).toEqual(shown)
+    const refreshed = await browser.post('refresh')
+    const session = await browser.get('session')
+    expect(session.json['id_token_claims']).toEqual(shown)
+    for (const { text } of [answer, refreshed, session]) expect(text).not.toMatch(/Nyhavn|12345678|1970|male/)
+  })
+
   it('[B-ISS-02][C-90][C-91] refuses a missing or foreign issuer before the code is sent, and ends that login', async () => {
     for (const iss of [undefined, 'https://evil.test', `${scripted.server.issuer}/`]) {
       const browser = scripted.agent.browser()
@@ -519,6 +644,21 @@ describe('a login over a session', () => {
     const thief = scripted.agent.browser()
     thief.jar.restore(before)
     expect((await thief.get('session')).json).toEqual({ is_logged_in: false })
+  })
+
+  it('[B-SU-03] by somebody else shows that user, and opens nothing of the one before', async () => {
+    const browser = await scripted.loggedIn()
+    const before = browser.jar.snapshot()
+    scripted.server.subject = 'subject-2'
+    scripted.server.idToken = { claims: { acr: 'mfa', sid: 'as-session-2' } }
+    const { answer } = await scripted.logIn(browser, { acr_values: 'mfa' })
+    for (const { json: shown } of [answer, await browser.get('session')]) {
+      expect(shown['id_token_claims']).toMatchObject({ sub: 'subject-2', acr: 'mfa' })
+    }
+    await until('the session before it is over', () => scripted.server.count('revocation') === 1)
+    const copy = scripted.agent.browser()
+    copy.jar.restore(before)
+    expect((await copy.get('session')).text).toBe('{"is_logged_in":false}')
   })
 
   it('[D-SE-06] that fails leaves the session as it was', async () => {

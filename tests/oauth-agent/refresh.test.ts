@@ -1,5 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
-import { createMemoryLedger, epochSeconds, systemClock, type Ledger } from '@token-handler/shared'
+import {
+  createMemoryLedger,
+  epochSeconds,
+  systemClock,
+  type AccessCookieClaims,
+  type Ledger,
+} from '@token-handler/shared'
 import { fakeClock } from '../support/clock.ts'
 import { json, type Script } from '../support/scripted-authorization-server.ts'
 import { until } from '../support/until.ts'
@@ -103,6 +109,39 @@ describe('a refresh', () => {
     await second.post('refresh', { audience: 'x' })
     expect(other.server.calls.at(-1)?.form.get('audience')).toBe('x')
     await other.close()
+  })
+
+  it('[B-RT-08][C-07] asks for no scope, and goes on with less than before where less is granted', async () => {
+    const browser = await scripted.loggedIn()
+    scripted.server.tokenAnswer = { scope: 'openid' }
+    expect((await browser.post('refresh')).status).toBe(200)
+    const [name = ''] = browser.jar.names().filter((one) => one.includes('-at-'))
+    const opened = scripted.agent.sealer.open<AccessCookieClaims>('access-token', browser.jar.get(name)[0]?.value ?? '')
+    expect(opened.ok && opened.claims.scope).toBe('openid')
+    expect((await browser.post('refresh')).status).toBe(200)
+    const sent = scripted.server.calls.filter(({ form }) => form.get('grant_type') === 'refresh_token')
+    expect(sent.map(({ form }) => form.has('scope'))).toEqual([false, false])
+  })
+
+  it('[B-RT-09] is the SPA’s alone to ask for, and its answer is never stored', async () => {
+    const browser = await scripted.loggedIn()
+    for (const headers of [
+      { origin: 'https://evil.test' },
+      { origin: 'http://other.localhost:3000', 'sec-fetch-site': 'same-site' },
+      { 'token-handler-version': '' },
+      { 'sec-fetch-site': 'cross-site' },
+    ]) {
+      const answer = await browser.post('refresh', undefined, headers)
+      expect([answer.status, answer.setCookies, answer.headers.get('cache-control')]).toEqual([403, [], 'no-store'])
+    }
+    expect((await browser.get('refresh')).status).toBe(405)
+    expect(refreshes()).toBe(0)
+    const answer = await browser.post('refresh')
+    expect([answer.status, answer.headers.get('cache-control'), answer.headers.get('etag')]).toEqual([
+      200,
+      'no-store',
+      null,
+    ])
   })
 
   it('[E-CK-02] never moves the absolute deadline, and ends there', async () => {
@@ -361,6 +400,19 @@ describe('a lease', () => {
 })
 
 describe('row 8: a refusal', () => {
+  it('[A-27] of a grant that was revoked at the authorization server ends the session with its access token', async () => {
+    const browser = await scripted.loggedIn()
+    const token = scripted.server.issued.find((value) => value.startsWith('canary-refresh')) ?? ''
+    await fetch(`${scripted.server.issuer}/revoke`, { method: 'POST', body: new URLSearchParams({ token }) })
+    expect(scripted.server.isRevoked(token)).toBe(true)
+    expect(sessionNames(browser)).toContain('at')
+    scripted.clock.advanceSeconds(300)
+    expect(sessionNames(browser)).not.toContain('at')
+    expect((await browser.post('refresh')).json['error_code']).toBe('session_expired')
+    expect(sessionNames(browser)).toEqual(['sid'])
+    expect((await browser.get('session')).text).toBe('{"is_logged_in":false}')
+  })
+
   it('[A-26][F-OP-11] ends the session, clears its cookies and leaves the sid cookie to logout', async () => {
     const browser = await scripted.loggedIn()
     scripted.server.script.token = () => json(400, { error: 'invalid_grant' })

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import express from 'express'
 import { sendRaw } from './raw.ts'
-import { trustedOrigin, type Browser } from './running-agent.ts'
+import { trustedOrigin, type AgentAnswer, type Browser } from './running-agent.ts'
 import { startScripted, type Scripted } from './scripted.ts'
 
 let scripted: Scripted
@@ -149,6 +149,73 @@ describe('answers', () => {
     const answer = await detailed.agent.browser().post('login/end', { code: 'x' })
     expect(answer.text).toBe('{"error_code":"invalid_request","detailed_error":"The parameter state is missing."}')
     await detailed.close()
+  })
+})
+
+describe('routes', () => {
+  it('[B-FA-02] start no login but for the SPA', async () => {
+    const before = scripted.server.calls.length
+    for (const [method, status, headers] of [
+      ['POST', 403, { origin: 'https://evil.test', 'sec-fetch-site': 'cross-site' }],
+      ['POST', 403, { origin: 'null' }],
+      ['POST', 403, { 'token-handler-version': '', 'content-type': 'application/x-www-form-urlencoded' }],
+      ['POST', 403, { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }],
+      ['GET', 403, { 'token-handler-version': '', 'sec-fetch-site': 'cross-site', 'sec-fetch-dest': 'image' }],
+      ['GET', 405, {}],
+    ] as const) {
+      const answer = await browser.send(method, 'login/start', undefined, headers)
+      expect([answer.status, answer.setCookies, answer.json['authorization_url']]).toEqual([status, [], undefined])
+    }
+    expect(scripted.server.calls).toHaveLength(before)
+  })
+
+  it('[C-45][C-52] look for no other issuer, and start no login that another site asks for', async () => {
+    const before = scripted.server.calls.length
+    const asked = { iss: 'https://evil.test', login_hint: 'x', target_link_uri: 'https://evil.test/' }
+    const query = `?${String(new URLSearchParams(asked))}`
+    const webfinger = '?resource=acct:x@evil.test&rel=http://openid.net/specs/connect/1.0/issuer'
+    for (const path of [
+      `login${query}`,
+      `login/initiate${query}`,
+      `initiate-login${query}`,
+      `webfinger${webfinger}`,
+      `/.well-known/webfinger${webfinger}`,
+      'register',
+    ]) {
+      for (const method of ['GET', 'POST']) {
+        const answer = await browser.send(method, path)
+        expect([method, path, answer.status, answer.headers.get('location')]).toEqual([method, path, 404, null])
+      }
+    }
+    expect((await browser.get(`login/start${query}`)).status).toBe(405)
+    expect((await browser.post('login/start', asked)).status).toBe(400)
+    expect(scripted.server.calls).toHaveLength(before)
+  })
+
+  it('[A-05] hand no access token to the SPA, by whatever method they are asked', async () => {
+    const own = await startScripted({ options: { logout: { idTokenHint: true } } })
+    const user = await own.loggedIn()
+    const kept = user.jar.snapshot()
+    const paths = [
+      ...routes.map(([, path]) => path),
+      'logout/continue',
+      'backchannel-logout',
+      'jwks.json',
+      'token',
+      'userinfo',
+      '',
+    ]
+    const answers: AgentAnswer[] = []
+    for (const path of paths) {
+      for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
+        user.jar.restore(kept)
+        answers.push(await user.send(method, path))
+      }
+    }
+    expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThanOrEqual(4)
+    expect(own.server.count('token', 'refresh_token')).toBe(1)
+    expect(own.leaks(...answers)).toEqual([])
+    await own.close()
   })
 })
 

@@ -84,6 +84,7 @@ export class ScriptedAuthorizationServer {
   readonly #codes = new Map<string, { nonce: string | undefined; challenge: string; redirectUri: string }>()
   readonly #grants: { grant: Grant; old: Set<string> }[] = []
   #keys: { kid: string; privateKey: CryptoKey; jwk: JWK }[] = []
+  /** A test may put a path behind it; all endpoints are below it then. */
   issuer = ''
 
   private constructor(clock: Clock) {
@@ -215,7 +216,7 @@ export class ScriptedAuthorizationServer {
   }
 
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const path = (req.url ?? '').split('?', 1)[0]
+    const path = (req.url ?? '').split('?', 1)[0]?.slice(new URL(this.issuer).pathname.replace(/\/$/, '').length)
     const endpoint = (
       {
         '/.well-known/openid-configuration': 'discovery',
