@@ -42,6 +42,7 @@ describe('the path that is judged is the path that is sent', () => {
       '/api/x?q=/../admin',
       '/api/x?q=%2e%2e%2f&r=%00&s=%zz&t[]=\\|"<>^`{}',
       '/api/x??//;a=b',
+      '/api/x?q=access_token=1&my_access_token=2&access_tokens=3&q=%26access_token=4&token=5',
     ])('%s', async (target) => {
       expect(await statusOf(target)).toBe(200)
       expect(proxy.upstream.requests[0]?.target).toBe(target)
@@ -125,6 +126,23 @@ describe('the path that is judged is the path that is sent', () => {
   it('[D-PATH-12] [F-OP-4] lets the query take no part in the decision', async () => {
     expect(await statusOf('/api/admin?/api/x')).toBe(403)
     expect(await statusOf('/other?/api/x')).toBe(404)
+  })
+
+  it.each([
+    '/api/x?access_token=stolen',
+    '/api/x?a=1&access_token=stolen',
+    '/api/x?access_token',
+    '/api/x?a=1;access_token=stolen',
+    '/api/x?access%5ftoken=stolen',
+    '/api/x?%61ccess_toke%6E=stolen',
+    '/api/x?ACCESS_TOKEN=stolen',
+    '/api/x?access.token=stolen',
+    '/api/x?access+token=stolen',
+    '/api/x?access_token[]=stolen',
+    '/api/x?access_token%5B0%5D=stolen',
+    '/pub/x?access_token=stolen',
+  ])('[B-FA-01] answers 400 to %s: the token of a call is the session’s, and in its header', async (target) => {
+    expect(await statusOf(target)).toBe(400)
   })
 
   it('[D-PATH-12] takes an encoded question mark for a part of the path', async () => {

@@ -60,6 +60,21 @@ describe('what the API gets of a request', () => {
     expect(upstream.received()).not.toMatch(/stolen|Basic|dpop|proxy-auth|%E0/i)
   })
 
+  it.each(['GET /api/x?q=1', 'POST /api/x'])(
+    '[B-FA-01] [C-06] has the access token once, in Authorization: %s',
+    async (requestLine) => {
+      const { call, session, upstream } = await start()
+      const body = 'q=1'
+      const form = ['Content-Type: application/x-www-form-urlencoded', `Content-Length: ${body.length}`]
+      const isPost = requestLine.startsWith('POST')
+      expect((await call(requestLine, isPost ? form : [], isPost ? body : '')).status).toBe(200)
+      expect(upstream.requests[0]?.values('authorization')).toEqual([`Bearer ${session.accessToken}`])
+      expect(upstream.received().split(session.accessToken)).toHaveLength(2)
+      expect(upstream.requests[0]?.target).toBe(requestLine.split(' ')[1])
+      expect(upstream.requests[0]?.body).toBe(isPost ? body : '')
+    },
+  )
+
   it('[D-HDR-01] [F-EN-1] is nothing when a client has a bearer token and no cookie', async () => {
     const { port, upstream } = await start()
     const client = await openClient(port)

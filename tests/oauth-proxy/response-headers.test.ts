@@ -213,6 +213,19 @@ describe('what the browser gets of an answer', () => {
     expect(answer.values('www-authenticate')).toEqual([sent])
   })
 
+  const stronger = 'Bearer error="insufficient_user_authentication", acr_values="a b", max_age="60"'
+  it.each([
+    [[stronger]],
+    [['BEARER Error=insufficient_user_authentication , ACR_VALUES="a b",max_age=60']],
+    [[`Basic realm="x", ${stronger}, error_description="at 10.0.0.1", Negotiate`]],
+    [['Negotiate', stronger.replace('Bearer ', 'Bearer realm="internal", ')]],
+    [[stronger, 'Basic realm="x"']],
+  ])('[B-SU-01] says what a stronger login needs, and nothing else: %j', async (challenges) => {
+    const lines = challenges.map((challenge) => `WWW-Authenticate: ${challenge}`)
+    const answer = await answerWith(lines, { status: '401 Unauthorized' })
+    expect([answer.status, answer.values('www-authenticate')]).toEqual([401, [stronger]])
+  })
+
   it('[D-RL-04] asks for no password of a proxy', async () => {
     const lines = ['Proxy-Authenticate: Basic', 'Authentication-Info: x', 'Proxy-Authentication-Info: x']
     expect(namesOf(await answerWith(lines))).toEqual(all)

@@ -74,7 +74,7 @@ describe('routes', () => {
     expect(upstream.requests.map(({ target }) => target)).toEqual(['/v1/orders', '/v1/'])
   })
 
-  it('[D-SSRF-03] send the bearer of one API to no other', async () => {
+  it('[A-18] [D-SSRF-03] send the bearer of one API to no other', async () => {
     const other = await startProxy()
     try {
       const { call, session, upstream } = await start({
@@ -82,6 +82,9 @@ describe('routes', () => {
       })
       await call('GET /api/x')
       await call('GET /other/x')
+      for (const target of ['/elsewhere', `/${other.upstream.origin}/x`, `/apis/${other.upstream.port}`]) {
+        expect([400, 404]).toContain((await call(`GET ${target}`)).status)
+      }
       expect(upstream.requests.map(({ target }) => target)).toEqual(['/api/x'])
       expect(other.upstream.requests.map(({ target }) => target)).toEqual(['/other/x'])
       expect(other.upstream.received()).not.toContain(session.accessToken)
@@ -99,6 +102,19 @@ describe('routes', () => {
     expect((await call('HEAD /api/x')).status).toBe(405)
     expect((await call('OPTIONS /api/x')).status).toBe(405)
     expect(upstream.received()).toBe('')
+  })
+
+  it('[A-20] answer 405 with Allow to every method but theirs, and the API sees nothing of it', async () => {
+    const { call, upstream } = await start({ routes: [{ methods: ['GET', 'PATCH'] }] })
+    for (const method of ['GET', 'PATCH']) expect((await call(`${method} /api/x`)).status).toBe(200)
+    const before = upstream.received()
+    for (const method of ['HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND']) {
+      const answer = await call(`${method} /api/x`)
+      expect([method, answer.status, answer.values('allow')]).toEqual([method, 405, ['GET, PATCH']])
+    }
+    expect((await call('INVENTED /api/x')).status).toBe(400)
+    expect((await call('CONNECT /api/x')).status).toBe(405)
+    expect(upstream.received()).toBe(before)
   })
 
   it('forward OPTIONS only where it is one of their methods', async () => {
