@@ -311,7 +311,9 @@ export function createAuthorizationServer(deps: AuthorizationServerDeps): Author
       for (const [name, value] of session.parameters) parameters.append(name, value)
       try {
         const result = await oidc.refreshTokenGrant(configuration, session.refreshToken, parameters)
-        const tokens = tokensOf(transcript, result, judgedAt(transcript, epochSeconds(clock)))
+        const issued = tokensOf(transcript, result, judgedAt(transcript, epochSeconds(clock)))
+        // Where the answer names no scope, it is the one that was asked for (RFC 6749 section 5.1).
+        const tokens = { ...issued, scope: issued.scope ?? parameters.get('scope') ?? undefined }
         return isOfSession(tokens, transcript, session, options.issuer)
           ? { outcome: 'granted', tokens }
           : { outcome: 'not_this_session', revoke: tokens }

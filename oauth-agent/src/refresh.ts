@@ -50,6 +50,7 @@ export function refresh({
     }
     const { claims: shown } = session
     context.check(req, shown)
+    checkScope(parameters, shown)
     const answer = await protocol.refresh(shown, parameters, {
       cameAt: arrivalOf(req),
       isActivity: req.headers[backgroundHeader] !== '1',
@@ -81,6 +82,14 @@ export function refresh({
       case 'store_unavailable':
         throw new TokenHandlerError('store_unavailable', { retryAfterSeconds: 2 })
     }
+  }
+}
+
+/** A refresh may ask for less than was granted, and never for more (RFC 6749 section 6). */
+function checkScope(parameters: URLSearchParams, { scope: granted = '' }: RefreshCookieClaims): void {
+  const isGranted = (token: string): boolean => token !== '' && granted.split(' ').includes(token)
+  if (parameters.get('scope')?.split(' ').every(isGranted) === false) {
+    throw new TokenHandlerError('invalid_request', { detail: 'The scope is more than was granted.' })
   }
 }
 

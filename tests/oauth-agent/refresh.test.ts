@@ -123,6 +123,23 @@ describe('a refresh', () => {
     expect(sent.map(({ form }) => form.has('scope'))).toEqual([false, false])
   })
 
+  it('[B-RT-08][C-07] asks for a part of what was granted where that is left to the SPA, and never for more', async () => {
+    const other = await startScripted({ options: { refreshParameters: ['scope'] } })
+    const browser = await other.loggedIn()
+    for (const scope of ['openid profile email', 'admin', '', 'openid  profile', 'openid "']) {
+      const answer = await browser.post('refresh', { scope })
+      expect([scope, answer.status, answer.json['error_code']]).toEqual([scope, 400, 'invalid_request'])
+    }
+    expect(other.server.count('token', 'refresh_token')).toBe(0)
+    other.server.tokenAnswer = { scope: undefined }
+    expect((await browser.post('refresh', { scope: 'profile' })).status).toBe(200)
+    expect(other.server.calls.at(-1)?.form.get('scope')).toBe('profile')
+    const [name = ''] = browser.jar.names().filter((one) => one.includes('-at-'))
+    const opened = other.agent.sealer.open<AccessCookieClaims>('access-token', browser.jar.get(name)[0]?.value ?? '')
+    expect(opened.ok && opened.claims.scope).toBe('profile')
+    await other.close()
+  })
+
   it('[B-RT-09] is the SPA’s alone to ask for, and its answer is never stored', async () => {
     const browser = await scripted.loggedIn()
     for (const headers of [
