@@ -25,18 +25,18 @@ const lifetimeDays = 90
  * be turned against anybody.
  * @param names DNS names of the server, wildcards included.
  * @param purpose What the certificate shows: a server, or a client that connects to one.
+ * @param madeAt When the server's certificate begins to be valid, for tests of expired ones.
  */
 export async function makeCertificates(
   names: readonly string[],
   purpose: 'serverAuth' | 'clientAuth' = 'serverAuth',
+  madeAt: Date = aLittleAgo(),
 ): Promise<Certificates> {
-  // A little in the past, for clocks differ.
-  const notBeforeDate = new Date(Date.now() - 3_600_000)
-  const validity = { notBeforeDate, notAfterDate: new Date(notBeforeDate.getTime() + lifetimeDays * dayMs) }
   // The library's own default is SHA-1, and without extensions nothing may sign anything.
-  const common = { keyType: 'ec', curve: 'P-256', algorithm: 'sha256', ...validity } as const
+  const common = { keyType: 'ec', curve: 'P-256', algorithm: 'sha256' } as const
   const authority = await generate([{ name: 'commonName', value: 'Token Handler demo (this machine only)' }], {
     ...common,
+    ...validFrom(aLittleAgo()),
     extensions: [
       { name: 'basicConstraints', cA: true, pathLenConstraint: 0, critical: true },
       { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true },
@@ -44,6 +44,7 @@ export async function makeCertificates(
   })
   const server = await generate([{ name: 'commonName', value: names[0] ?? '' }], {
     ...common,
+    ...validFrom(madeAt),
     ca: { key: authority.private, cert: authority.cert },
     extensions: [
       { name: 'basicConstraints', cA: false, critical: true },
@@ -59,6 +60,15 @@ export async function makeCertificates(
       privateKey: withFinalNewline(server.private),
     },
   }
+}
+
+/** Not now, for clocks differ. */
+function aLittleAgo(): Date {
+  return new Date(Date.now() - 3_600_000)
+}
+
+function validFrom(notBeforeDate: Date): { notBeforeDate: Date; notAfterDate: Date } {
+  return { notBeforeDate, notAfterDate: new Date(notBeforeDate.getTime() + lifetimeDays * dayMs) }
 }
 
 function withFinalNewline(pem: string): string {

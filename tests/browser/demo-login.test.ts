@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, it } from '@jest/globals'
-import { callApi, logIn, submitCredentials, useDemo } from './support.ts'
+import { callApi, logIn, logOut, submitCredentials, useDemo } from './support.ts'
 
 const bed = useDemo()
 
@@ -103,6 +103,26 @@ describe('a login', () => {
     await order.waitFor()
     expect(await order.textContent()).toContain('3')
     expect(bed.demo.api.received.findLast(({ method }) => method === 'POST')?.headers.cookie).toBeUndefined()
+  })
+
+  it('[B-LO-06][C-61][C-62] is not touched by a return from a logout, whatever its state is, nor is its absence', async () => {
+    const page = await bed.logIn()
+    const returnWith = async (query: string): Promise<string[]> => {
+      const before = bed.demo.wire.requests.length
+      await page.goto(`${bed.demo.url}/${query}`)
+      await page.getByTestId('logout').or(page.getByTestId('welcome')).first().waitFor()
+      const asked = bed.demo.wire.requests.slice(before).map(({ method, path }) => `${method} ${path}`)
+      return asked.filter((one) => one.includes('/oauth-agent/') && one !== 'GET /oauth-agent/session')
+    }
+    for (const query of ['?state=another', '', '?state=a&state=b']) {
+      expect(await returnWith(query)).toEqual([])
+      await page.getByTestId('logout').waitFor()
+    }
+    await logOut(page)
+    for (const query of ['?state=another', '', '?state=a&state=b']) {
+      expect(await returnWith(query)).toEqual([])
+      await page.getByTestId('welcome').waitFor()
+    }
   })
 
   it('works again after a logout, for the authorization server has forgotten the browser too', async () => {

@@ -95,7 +95,7 @@ describe('fetch', () => {
     })
   })
 
-  it('gives up after a third refusal, with what it was refused for', async () => {
+  it('[B-SU-04] gives up after a third refusal, with what it was refused for', async () => {
     const page = await bed.logIn()
     bed.server.script('GET /api/never', () => json(401, { code: 'access_token_expired' }))
     expect(await failureOf(page, () => window.client.fetch('/api/never'))).toMatchObject({
@@ -104,6 +104,7 @@ describe('fetch', () => {
       status: 401,
     })
     expect(bed.server.receivedAt('GET /api/never')).toHaveLength(3)
+    expect(bed.server.agent.refreshes).toBeLessThanOrEqual(1)
     expect(await page.evaluate(() => window.client.current?.isLoggedIn)).toBe(true)
   })
 
@@ -121,7 +122,7 @@ describe('fetch', () => {
     ['a name that every object has', 401, { code: 'constructor' }],
     ['our code with another status', 403, { code: 'access_token_expired' }],
     ['our code with a status of ours that is not its own', 401, { code: 'store_unavailable' }],
-  ])("hands over the API's own refusal: %s", async (_name, status, body) => {
+  ])("[B-SU-04] hands over the API's own refusal: %s", async (_name, status, body) => {
     const page = await bed.logIn()
     bed.server.script('GET /api/own', () => json(status, body))
     const answer = await page.evaluate(async () => {

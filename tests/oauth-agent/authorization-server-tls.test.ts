@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { getCACertificates, setDefaultCACertificates } from 'node:tls'
+import { getCACertificates, setDefaultCACertificates, type SecureContextOptions } from 'node:tls'
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { makeCertificates } from '../support/certificates.ts'
 import { startAgent } from './running-agent.ts'
@@ -10,14 +10,21 @@ const authorities = getCACertificates('default')
 afterEach(() => setDefaultCACertificates(authorities))
 
 /** Starts a login at a server whose certificate is for `name`: what the SPA is told, and how often the server was asked. */
-async function startLogin(name: string, isTrusted: boolean): Promise<{ status: number; asked: number; log: string }> {
-  const { authority, server } = await makeCertificates([name])
+async function startLogin(
+  name: string,
+  isTrusted: boolean,
+  { madeAt, ...tls }: SecureContextOptions & { madeAt?: Date } = {},
+): Promise<{ status: number; asked: number; log: string }> {
+  const { authority, server } = await makeCertificates([name], 'serverAuth', madeAt)
   if (isTrusted) setDefaultCACertificates([...authorities, authority])
   let asked = 0
-  const authorizationServer = createServer({ cert: server.certificate, key: server.privateKey }, (_req, res) => {
-    asked += 1
-    res.writeHead(404).end()
-  })
+  const authorizationServer = createServer(
+    { cert: server.certificate, key: server.privateKey, ...tls },
+    (_req, res) => {
+      asked += 1
+      res.writeHead(404).end()
+    },
+  )
   authorizationServer.listen(0, '127.0.0.1')
   await once(authorizationServer, 'listening')
   const agent = await startAgent({
@@ -44,6 +51,20 @@ describe('an authorization server over TLS', () => {
     const { log, ...told } = await startLogin('other.example', true)
     expect(told).toEqual({ status: 502, asked: 0 })
     expect(log).toContain('ERR_TLS_CERT_ALTNAME_INVALID')
+  })
+
+  it('[B-FA-05] that shows an expired certificate is not asked', async () => {
+    const { log, ...told } = await startLogin('localhost', true, { madeAt: new Date('2020-01-01') })
+    expect(told).toEqual({ status: 502, asked: 0 })
+    expect(log).toContain('CERT_HAS_EXPIRED')
+  })
+
+  it('[B-FA-05] that speaks nothing newer than TLS 1.1 is not asked, and one with TLS 1.2 is', async () => {
+    const ciphers = 'DEFAULT@SECLEVEL=0'
+    const old = await startLogin('localhost', true, { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers })
+    expect([old.status, old.asked]).toEqual([502, 0])
+    expect(old.log).toMatch(/PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL/)
+    expect((await startLogin('localhost', true, { maxVersion: 'TLSv1.2' })).asked).toBe(1)
   })
 
   it('control: one that shows its own is asked', async () => {

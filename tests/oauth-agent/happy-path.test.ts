@@ -1,7 +1,10 @@
+import { once } from 'node:events'
+import { get, type IncomingMessage } from 'node:http'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { startAuthorizationServer, type AuthorizationServer } from '../../spa-example/authorization-server/server.ts'
 import { Canaries, findJwts } from '../support/canary.ts'
-import { signIn } from '../support/sign-in.ts'
+import { CookieJar } from '../support/cookie-jar.ts'
+import { signIn, signOut } from '../support/sign-in.ts'
 import { apiAudience, postLogoutRedirectUri, redirectUri, startAgent, type RunningAgent } from './running-agent.ts'
 
 let authorizationServer: AuthorizationServer
@@ -84,4 +87,41 @@ describe('the whole path against a real authorization server', () => {
     expect(canaries.find(answers, agent.log())).toEqual([])
     expect(findJwts(answers, agent.log())).toEqual([])
   })
+
+  it.each([false, true])(
+    '[C-60] logs out there too, and comes back with the state; ID token hint: %s',
+    async (isHinted) => {
+      const { issuer, clients } = authorizationServer
+      const agent = await startAgent({
+        issuer,
+        clientId: clients.secret.clientId,
+        clientAuthentication: { method: 'client_secret_basic', clientSecret: clients.secret.clientSecret },
+        options: { logout: { idTokenHint: isHinted } },
+      })
+      const browser = agent.browser()
+      const jar = new CookieJar()
+      const logIn = async (prompt: string): Promise<URL> => {
+        const { json } = await browser.post('login/start', { prompt })
+        return signIn({ authorizationUrl: String(json['authorization_url']), redirectUri, jar })
+      }
+      expect((await browser.post('login/end', (await logIn('login')).searchParams)).status).toBe(200)
+      let logoutUrl = new URL(String((await browser.post('logout')).json['logout_url']))
+      if (isHinted) {
+        const url = new URL('logout/continue', agent.url)
+        // Not fetch, which says of itself that it is no navigation.
+        const request = get(url, { headers: { cookie: browser.jar.header(url), 'sec-fetch-mode': 'navigate' } })
+        const [continued] = (await once(request, 'response')) as [IncomingMessage]
+        continued.resume()
+        browser.jar.store(url, continued.headers['set-cookie'])
+        logoutUrl = new URL(continued.headers.location ?? '')
+      }
+      expect(logoutUrl.searchParams.has('id_token_hint')).toBe(isHinted)
+      const returned = await signOut({ logoutUrl, postLogoutRedirectUri, jar })
+      expect(returned.searchParams.get('state')).toMatch(/^[\w-]{22}$/)
+      expect(returned.searchParams.get('state')).toBe(logoutUrl.searchParams.get('state'))
+      expect(browser.jar.names()).toEqual([])
+      expect((await logIn('none')).searchParams.get('error')).toBe('login_required')
+      await agent.close()
+    },
+  )
 })
