@@ -239,7 +239,7 @@ describe('handleCallback', () => {
   })
 
   it.each(['?page=2', '?code=promotion', '?error=7', '?state=of-a-logout'])(
-    'answers the session when there is nothing to handle: %s',
+    '[B-LO-06] answers the session when there is nothing to handle: %s',
     async (query) => {
       const page = await bed.open(`/here${query}`)
       expect(await page.evaluate(() => window.client.handleCallback())).toMatchObject({ isLoggedIn: false })
