@@ -14,6 +14,7 @@ import { openAccessToken } from './access-token.ts'
 import { refuseByPolicy } from './policy.ts'
 import type { AdmitContext } from './session-context.ts'
 import { networkOf, type RateLimiter } from './rate-limit.ts'
+import { bringsToken } from './query-token.ts'
 import type { Refusal } from './refusals.ts'
 import type { Route } from './routes.ts'
 
@@ -34,14 +35,22 @@ export interface AdmissionDeps {
   readonly limits: { readonly perSession: RateLimiter | undefined; readonly perAddress: RateLimiter | undefined }
 }
 
+const queryToken: Admission = {
+  ok: false,
+  code: 'invalid_request',
+  log: { query: 'An access_token in the query would stand beside that of the session.' },
+}
 const withoutSession: Admission = { ok: true, claims: undefined, kid: undefined }
 
-/** Judges a well-formed request for a route, before a byte of its body is read: method, source, size, rate, session, policy. */
+/**
+ * Judges a well-formed request for a route, before a byte of its body is read: method, source, size, rate, session, policy.
+ * @param options.query As it will be sent to the API.
+ */
 export function admit(
   req: ReceivedRequest,
   route: Route,
   deps: AdmissionDeps,
-  { isUpgrade = false }: { readonly isUpgrade?: boolean } = {},
+  { query, isUpgrade = false }: { readonly query: string; readonly isUpgrade?: boolean },
 ): Admission {
   const { method = '', headers } = req
   if (deps.audit.isBlocking) return { ok: false, code: 'audit_unavailable' }
@@ -51,6 +60,7 @@ export function admit(
   if (untrusted !== undefined) return { ok: false, code: untrusted }
   const length = Number(headers['content-length'] ?? 0)
   if (route.maxBodyBytes !== undefined && length > route.maxBodyBytes) return { ok: false, code: 'payload_too_large' }
+  if (route.session === 'required' && bringsToken(query)) return queryToken
   return limitByAddress(req, deps) ?? (route.session === 'required' ? admitSession(req, route, deps) : withoutSession)
 }
 

@@ -28,9 +28,6 @@ classes['%'.charCodeAt(0)] = percent
 classes['?'.charCodeAt(0)] = question
 
 const notInQuery = /[^\x21-\x7e]|#/
-const mayHoldToken = /token|%[4-7]/i
-/** PHP reads spaces, dots and an opening bracket as an underscore, others ignore case. */
-const tokenName = /^[ +]*access[_. +[]token(?:\[|$)/i
 const absoluteForm = /^https?:\/\/([^/?#\\@]+)(?=[/?]|$)/i
 
 /**
@@ -40,8 +37,7 @@ const absoluteForm = /^https?:\/\/([^/?#\\@]+)(?=[/?]|$)/i
  * off before they compare paths), `#`, control characters, escapes that are broken, overlong or double, escapes of
  * characters that need none (`%61dmin` is `admin` to the API and something else to us), segments of nothing but dots and
  * spaces, letters outside ASCII that a normalising server turns into one of those, and any form but the origin form. The
- * absolute form is reduced to it when it names the public host (RFC 9112 section 3.2.2). So is a query that brings an
- * access token.
+ * absolute form is reduced to it when it names the public host (RFC 9112 section 3.2.2).
  * @param publicHost Host and port of the public origin, lower case.
  */
 export function parseRequestTarget(target: string, publicHost: string): RequestTarget | undefined {
@@ -51,20 +47,7 @@ export function parseRequestTarget(target: string, publicHost: string): RequestT
   if (end === -1) return undefined
   if (end === originForm.length) return { path: originForm, query: '' }
   const query = originForm.slice(end)
-  return notInQuery.test(query) || holdsToken(query) ? undefined : { path: originForm.slice(0, end), query }
-}
-
-/**
- * Whether a query brings an access token (RFC 6750 section 2.3) under a name that some framework takes for that of the
- * parameter. An API that takes it there would judge the call by it, and not by the session.
- */
-function holdsToken(query: string): boolean {
-  if (!mayHoldToken.test(query)) return false
-  return query.split(/[?&;]/).some((pair) => {
-    const [name = ''] = pair.split('=', 1)
-    const decoded = name.replace(/%([2-7][\da-f])/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-    return tokenName.test(decoded)
-  })
+  return notInQuery.test(query) ? undefined : { path: originForm.slice(0, end), query }
 }
 
 function reduceAbsoluteForm(target: string, publicHost: string): string | undefined {

@@ -86,7 +86,7 @@ export function createForwardAuth(deps: ForwardAuthDeps): RequestListener {
       deny(route, { code: 'invalid_request' })
       return
     }
-    const verdict = admit({ method, headers, socket }, route, admission, { isUpgrade })
+    const verdict = admit({ method, headers, socket }, route, admission, { query: target.query, isUpgrade })
     if (!verdict.ok) {
       deny(route, verdict)
       return

@@ -222,7 +222,7 @@ export function createOAuthProxy(deps: OAuthProxyDeps): OAuthProxy {
     if (malformed !== undefined) refuse(req, res, route, { code: malformed })
     else if (isPreflight(req.method ?? '', req.headers) && !hasBody(req)) answerPreflight(req, res, route)
     else {
-      const admission = admit(req, route, admissionDeps)
+      const admission = admit(req, route, admissionDeps, target)
       if (!admission.ok) refuse(req, res, route, admission)
       else {
         const sentTarget = upstreamTarget(route, target.path) + target.query

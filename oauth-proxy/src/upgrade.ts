@@ -52,7 +52,7 @@ export function createUpgrade(deps: UpgradeDeps): (req: IncomingMessage, socket:
     if (malformed !== undefined) return refuse(route, { code: malformed })
     const handshake = readHandshake(req)
     if (!handshake.ok) return refuse(route, handshake)
-    const admission = admit(req, route, deps.admission, { isUpgrade: true })
+    const admission = admit(req, route, deps.admission, { query: target.query, isUpgrade: true })
     if (!admission.ok) return refuse(route, admission)
     const { claims, kid } = admission
     const sentTarget = upstreamTarget(route, target.path) + target.query

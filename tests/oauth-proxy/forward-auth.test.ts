@@ -132,6 +132,7 @@ describe('GET /authorize', () => {
     ['Upgrade without a key', [...asked, 'Connection: upgrade', 'Upgrade: websocket']],
     ['Upgrade to something else', [...asked, key, 'Connection: upgrade', 'Upgrade: h2c']],
     ['headers of another style', asked.map((line) => line.replace('Original', 'Forwarded'))],
+    ['[B-FA-01] an access token in the query', asked.with(1, 'X-Original-URI: /api/orders?access_token=stolen')],
     ['a path with two readings', asked.with(1, 'X-Original-URI: /api/%2e%2e/x')],
   ])('refuses %s', async (_what, headers) => {
     await start()

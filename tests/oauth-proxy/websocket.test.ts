@@ -213,6 +213,13 @@ describe('the handshake of a WebSocket is refused', () => {
     ['of a sibling', 403, 'untrusted_origin', handshake, (b) => b.replace(origin, 'Origin: https://blog.example.com')],
     ['without a session', 401, 'session_missing', handshake, (b) => b.replace(/Cookie: .*\r\n/, '')],
     ['[D-WS-06] of another version', 426, 'upgrade_required', handshake.with(2, 'Sec-WebSocket-Version: 8'), (b) => b],
+    [
+      '[B-FA-01] with a token',
+      400,
+      'invalid_request',
+      handshake,
+      (b) => b.replace(' HTTP', '?access_token=stolen HTTP'),
+    ],
     ['[D-WS-06] without a key', 400, 'invalid_request', handshake.slice(0, 3), (b) => b],
     ['with a key of another length', 400, 'invalid_request', handshake.with(3, 'Sec-WebSocket-Key: eA=='), (b) => b],
     ['with a body', 400, 'invalid_request', [...handshake, 'Content-Length: 3'], (b) => `${b}abc`],
