@@ -202,7 +202,7 @@ describe('the built SPA', () => {
     }
   })
 
-  it('[D-OR-08] redirects nobody anywhere', async () => {
+  it('[D-OR-08] [F-EO-2] [F-RO-6] redirects nobody anywhere', async () => {
     for (const target of ['//evil.test/%2e%2e', '//evil.test/..', '/assets', '/\\evil.test', 'http://evil.test/']) {
       const head = await rawGet(target)
       expect([target, head]).toEqual([target, expect.stringMatching(/^HTTP\/1\.1 (?:200|400|404) /)])

@@ -108,7 +108,7 @@ describe('token-handler start', () => {
       '{"keys":[{"kid":"a","state":"open-only","key":"AAAA"}]}',
       'keys[0].key: must be 32 random bytes',
     ],
-  ])('[E-KM-04] [D-OPS-02] refuses keys %s, before it listens', async (_, keys, message) => {
+  ])('[E-KM-04] [D-OPS-02] [F-CU-3] refuses keys %s, before it listens', async (_, keys, message) => {
     const port = await freePort()
     folder.write('secret.txt', 'a client secret')
     if (keys !== undefined) folder.write('keys.json', keys)
@@ -120,7 +120,7 @@ describe('token-handler start', () => {
     await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow('fetch failed')
   })
 
-  it('[D-OPS-02] refuses a wrong configuration as check does', async () => {
+  it('[D-OPS-02] [F-AJ-3] refuses a wrong configuration as check does', async () => {
     folder.configure({ admin: { port: 3000 }, colour: 'red' })
     const [checked, started] = [await folder.run(['check']), await folder.run(['start'])]
     expect(started).toEqual(checked)

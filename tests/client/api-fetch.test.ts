@@ -58,11 +58,11 @@ describe('fetch', () => {
     expect(await page.evaluate(() => window.client.current?.isLoggedIn)).toBe(true)
   })
 
-  it('refreshes once for many requests of one page', async () => {
+  it('[G-7] refreshes once for many requests of one page', async () => {
     const page = await bed.logIn()
     bed.server.agent.expireAccessToken()
     const statuses = await page.evaluate(async () => {
-      const paths = Array.from({ length: 20 }, (_, index) => `/api/${index}`)
+      const paths = Array.from({ length: 50 }, (_, index) => `/api/${index}`)
       const answers = await Promise.all(paths.map((path) => window.client.fetch(path)))
       return answers.map(({ status }) => status)
     })

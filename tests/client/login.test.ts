@@ -66,7 +66,7 @@ describe('login', () => {
   )
 
   it.each(['//evil.example', '/\\evil.example', 'https://evil.example', 'javascript:alert(1)', '/.//evil.example'])(
-    '[D-OR-03] does not remember %s as the path to return to',
+    '[D-OR-03] [F-AJ-5] does not remember %s as the path to return to',
     async (returnTo) => {
       const page = await bed.open('/here')
       bed.server.script('POST /oauth-agent/login/start', () => json(200, { authorization_url: 'about:blank' }))
@@ -83,7 +83,7 @@ describe('login', () => {
     '/.//evil.example',
     '/callback',
     '',
-  ])('[D-OR-03] goes to the default path when the remembered one has become %j', async (altered) => {
+  ])('[D-OR-03] [F-NA-12] goes to the default path when the remembered one has become %j', async (altered) => {
     const page = await bed.open('/here')
     await page.evaluate(([key, value]) => sessionStorage.setItem(key, value), [KEY, altered] as const)
     await comeBack(page, '?code=c&state=s')
@@ -91,7 +91,7 @@ describe('login', () => {
     expect(page.url()).toBe(`${bed.server.origin}/`)
   })
 
-  it('[D-OR-06] parameters in the path to return to are none of the authorization request', async () => {
+  it('[D-OR-06] [F-NA-5] parameters in the path to return to are none of the authorization request', async () => {
     const page = await bed.open()
     await page.evaluate(() => window.client.login({ returnTo: '/x?client_id=evil&redirect_uri=https://evil.example' }))
     await page.waitForURL((url) => url.pathname === '/x')
@@ -380,7 +380,7 @@ describe('logout', () => {
   })
 
   it.each(['//evil.example', 'https://evil.example', '/\\evil.example'])(
-    '[D-OR-04] goes to / instead of %s',
+    '[D-OR-04] [F-MO-1] goes to / instead of %s',
     async (path) => {
       const page = await bed.logIn()
       await page.evaluate((postLogoutPath) => {

@@ -51,7 +51,7 @@ describe('return path', () => {
     ' //evil.example',
     ' /orders',
     '',
-  ])('[D-OR-01] refuses %j', (path) => {
+  ])('[D-OR-01] [F-AJ-6] [F-MO-1] refuses %j', (path) => {
     expect(sameOriginPath(path, ORIGIN)).toBeUndefined()
   })
 

@@ -280,7 +280,7 @@ describe('a call of a user in whose place another one logs in', () => {
   }
 
   it.each(['access_token_expired', 'session_ended'])(
-    'is not repeated as that one, when it was refused with %s',
+    '[D-SE-07] is not repeated as that one, when it was refused with %s',
     async (code) => {
       const [tab, other] = (await openTabs(2)) as [Page, Page]
       const arrived = Promise.withResolvers<void>()
@@ -302,7 +302,7 @@ describe('a call of a user in whose place another one logs in', () => {
     },
   )
 
-  it('is not sent at all, when the change shows while it waits for a refresh', async () => {
+  it('[D-SE-07] is not sent at all, when the change shows while it waits for a refresh', async () => {
     const tab = await bed.logIn()
     bed.server.agent.expireAccessToken()
     await tab.evaluate(() => window.client.session())

@@ -40,7 +40,7 @@ describe('agent and proxy together', () => {
     expect(browser.jar.refused).toEqual([])
   })
 
-  it('each path gets the cookies that it needs, and no others', async () => {
+  it('[G-2] each path gets the cookies that it needs, and no others', async () => {
     const { jar } = await logIn()
     const names = (path: string): string[] =>
       jar

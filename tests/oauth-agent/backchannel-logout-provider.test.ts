@@ -63,7 +63,7 @@ async function logIn(jar: CookieJar): Promise<Browser> {
   return browser
 }
 
-it('[C-63] [B-BC-08] a logout at the authorization server ends the sessions that began in that browser, and no others', async () => {
+it('[C-63] [B-BC-08] [G-3] a logout at the authorization server ends the sessions that began in that browser, and no others', async () => {
   const [jar, otherJar] = [new CookieJar(), new CookieJar()]
   const mine = await logIn(jar)
   const mineToo = await logIn(jar)

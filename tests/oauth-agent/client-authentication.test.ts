@@ -50,7 +50,7 @@ describe('the client', () => {
   })
 
   it.each(['ES256', 'PS256', 'RS256', 'EdDSA', 'Ed25519'])(
-    '[B-TK-02][B-TK-03][C-09] signs a fresh assertion for every call with %s',
+    '[B-TK-02][B-TK-03][C-09][F-MO-12] signs a fresh assertion for every call with %s',
     async (algorithm) => {
       server.trustsEverybody = true
       server.metadata = { pushed_authorization_request_endpoint: `${server.issuer}/par` }

@@ -62,13 +62,14 @@ describe('ID tokens that are refused', () => {
     ['C-86', 'no exp', { exp: undefined }],
     ['B-ID-07', 'an exp beyond the clock skew', { exp: now - 31 }],
     ['B-ID-07', 'an absurd exp', { exp: 1e15 }],
+    ['F-MO-16', 'an exp beyond all reason', { exp: 1e300 }],
     ['B-ID-07', 'an exp that is text', { exp: String(now + 300) }],
     ['B-ID-09', 'an nbf in the future', { nbf: now + 31 }],
     ['B-ID-13', 'another at_hash', { at_hash: 'AAAAAAAAAAAAAAAAAAAAAA' }],
     ['B-ID-13', 'an at_hash that is a number', { at_hash: 1 }],
     ['C-38', 'an at_hash that is empty', { at_hash: '' }],
     ['B-ID-11', 'an auth_time that is text', { auth_time: 'yesterday' }],
-  ])('[%s] with %s', async (_row, _what, claims) => {
+  ])('[%s][F-CU-4][F-MO-13] with %s', async (_row, _what, claims) => {
     scripted.server.idToken = { claims: typeof claims === 'function' ? claims(scripted.server.issuer) : claims }
     const { answer } = await scripted.logIn(scripted.agent.browser())
     await expectRefused(answer)
@@ -85,13 +86,16 @@ describe('ID tokens that are refused', () => {
     await expectRefused(answer)
   })
 
-  it.each(['nothing else', 'jwk', 'jku'])('[B-ID-05][C-30] with a signature of another key and %s', async (member) => {
-    const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
-    const named = { jwk: await exportJWK(publicKey), jku: 'https://evil.test/jwks' }
-    scripted.server.idToken = { key: privateKey, header: member in named ? { [member]: named[member as 'jwk'] } : {} }
-    const { answer } = await scripted.logIn(scripted.agent.browser())
-    await expectRefused(answer)
-  })
+  it.each(['nothing else', 'jwk', 'jku'])(
+    '[B-ID-05][C-30][F-CU-4] with a signature of another key and %s',
+    async (member) => {
+      const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
+      const named = { jwk: await exportJWK(publicKey), jku: 'https://evil.test/jwks' }
+      scripted.server.idToken = { key: privateKey, header: member in named ? { [member]: named[member as 'jwk'] } : {} }
+      const { answer } = await scripted.logIn(scripted.agent.browser())
+      await expectRefused(answer)
+    },
+  )
 
   it('[B-ID-14] with a critical header that nobody knows', async () => {
     scripted.server.script.token = async ({ standard }) => tampered(await standard(), { crit: ['x'], x: 1 })
@@ -100,7 +104,7 @@ describe('ID tokens that are refused', () => {
   })
 
   it.each(['none', 'None', 'NONE', 'nOnE', undefined])(
-    '[B-ID-06][C-29][C-87] with the algorithm %s, though the metadata offer it',
+    '[B-ID-06][C-29][C-87][F-MO-18] with the algorithm %s, though the metadata offer it',
     async (alg) => {
       scripted.server.metadata = { id_token_signing_alg_values_supported: ['none', 'None', 'NONE', 'nOnE', 'ES256'] }
       scripted.server.script.token = async ({ standard }) => tampered(await standard(), { alg }, '')
@@ -237,7 +241,7 @@ describe('signing keys', () => {
     }
   })
 
-  it('[B-ID-16] are not fetched for every made-up kid', async () => {
+  it('[B-ID-16][F-MO-16] are not fetched for every made-up kid', async () => {
     await scripted.loggedIn()
     const before = scripted.server.count('jwks')
     scripted.server.idToken = { header: { kid: 'made-up' } }
@@ -462,7 +466,7 @@ describe('redirects and compression', () => {
     ['a megabyte that is compressed twice', 'gzip, gzip', 1024 * 1024, (body) => gzipSync(gzipSync(body))],
     ['a megabyte in brotli', 'br', 1024 * 1024, brotli],
     ['compressed ten times', Array.from({ length: 10 }, () => 'gzip').join(', '), 0, tenTimes],
-  ])('[D-LIM-12] of token answers that are %s is not taken', async (_what, encoding, padding, compress) => {
+  ])('[D-LIM-12][F-RO-8] of token answers that are %s is not taken', async (_what, encoding, padding, compress) => {
     const browser = scripted.agent.browser()
     const callback = await scripted.callback(browser)
     scripted.server.script.token = async ({ res, standard }) => {

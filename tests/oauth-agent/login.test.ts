@@ -18,7 +18,7 @@ const loginCookies = (jar: CookieJar): string[] =>
   jar.names().filter((name) => name.startsWith('__Host-Http-th-login-'))
 
 describe('the authorization request', () => {
-  it('[B-PK-01][B-PK-02][B-ST-12][A-02][C-03][C-05][C-33] is a code request with S256, state and nonce of 43 characters', async () => {
+  it('[B-PK-01][B-PK-02][B-ST-12][A-02][C-03][C-05][C-33][C-98] is a code request with S256, state and nonce of 43 characters', async () => {
     const { json } = await scripted.agent.browser().post('login/start')
     const { searchParams, origin, pathname } = new URL(String(json['authorization_url']))
     expect(origin + pathname).toBe(`${scripted.server.issuer}/authorize`)
@@ -96,7 +96,7 @@ describe('the authorization request', () => {
     }
   })
 
-  it('[B-PR-01][B-PR-02] is pushed where the server offers that, and then shows nothing but its reference', async () => {
+  it('[B-PR-01][B-PR-02][F-MO-18] is pushed where the server offers that, and then shows nothing but its reference', async () => {
     scripted.server.metadata = { pushed_authorization_request_endpoint: `${scripted.server.issuer}/par` }
     const { json } = await scripted.agent.browser().post('login/start', { login_hint: 'somebody' })
     const { searchParams } = new URL(String(json['authorization_url']))
@@ -274,7 +274,7 @@ describe('login/end', () => {
     await curious.close()
   })
 
-  it('[D-CK-04][D-CK-14][A-12][F-EN-8] sets the session cookies exactly as documented', async () => {
+  it('[D-CK-04][D-CK-13][D-CK-14][A-12][F-EN-8] sets the session cookies exactly as documented', async () => {
     const { answer } = await scripted.logIn(scripted.agent.browser())
     expect(answer.text).toBe(
       `{"is_logged_in":true,"id_token_claims":${JSON.stringify({
@@ -317,7 +317,7 @@ describe('login/end', () => {
     ['garbled', 'state=%00&code=x'],
     ['__proto__', '__proto__=a&code=x'],
   ])(
-    '[B-ST-01][D-SE-05][F-EN-3] refuses a state that is %s, without asking the authorization server',
+    '[B-ST-01][C-92][D-SE-05][F-EN-3] refuses a state that is %s, without asking the authorization server',
     async (_what, body) => {
       const browser = scripted.agent.browser()
       const callback = await scripted.callback(browser)
@@ -330,7 +330,7 @@ describe('login/end', () => {
     },
   )
 
-  it.each(['code', 'state', 'iss', 'error'])('[B-ST-07] refuses a repeated %s', async (name) => {
+  it.each(['code', 'state', 'iss', 'error'])('[B-ST-07][F-MO-16] refuses a repeated %s', async (name) => {
     const browser = scripted.agent.browser()
     const callback = await scripted.callback(browser)
     const body = new URLSearchParams(callback.searchParams)
@@ -364,7 +364,7 @@ describe('login/end', () => {
     expect((await browser.post('login/end', searchParams)).status).toBe(200)
   })
 
-  it('[B-PK-04][D-SE-02] refuses the right code and state in another browser', async () => {
+  it('[B-PK-04][D-SE-02][F-EO-4] refuses the right code and state in another browser', async () => {
     const callback = await scripted.callback(scripted.agent.browser())
     const answer = await scripted.agent.browser().post('login/end', callback.searchParams)
     expect([answer.status, answer.json['error_code']]).toEqual([400, 'unknown_state'])
@@ -480,7 +480,7 @@ describe('login/end', () => {
     ['<script>alert(1)</script>', 400, 'authorization_error'],
     ['constructor', 400, 'authorization_error'],
   ])(
-    '[B-ST-06][B-ST-09] turns the error %s into a code of ours, a code beside it or not',
+    '[B-ST-06][B-ST-09][F-NA-1] turns the error %s into a code of ours, a code beside it or not',
     async (error, status, code) => {
       const browser = scripted.agent.browser()
       const { searchParams } = await scripted.callback(browser)
@@ -626,7 +626,7 @@ describe('login/end', () => {
 })
 
 describe('a login over a session', () => {
-  it('[D-SE-01][F-OP-6] gets a new session id; the old session ends softly', async () => {
+  it('[D-SE-01][F-EO-1][F-OP-6] gets a new session id; the old session ends softly', async () => {
     const browser = await scripted.loggedIn()
     const before = browser.jar.snapshot()
     const names = (kind: string): string[] => browser.jar.names().filter((name) => name.includes(kind))

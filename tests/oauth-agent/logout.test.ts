@@ -33,7 +33,7 @@ describe('logout', () => {
     await wide.close()
   })
 
-  it('[B-LO-03] revokes the refresh token, with client authentication', async () => {
+  it('[B-LO-03][F-CU-5] revokes the refresh token, with client authentication', async () => {
     const browser = await scripted.loggedIn()
     await browser.post('logout')
     await until('it is revoked', () => !scripted.server.hasLiveGrant)
@@ -85,7 +85,7 @@ describe('logout', () => {
     expect((await browser.get('session')).json['is_logged_in']).toBe(true)
   })
 
-  it('[B-LO-08] makes copies of the cookies worthless at once', async () => {
+  it('[B-LO-08][F-RO-1] makes copies of the cookies worthless at once', async () => {
     const browser = await scripted.loggedIn()
     const copy = browser.jar.snapshot()
     const access = accessOf(browser)
@@ -290,7 +290,7 @@ describe('logout with an ID token hint', () => {
 
   const startHinting = (): Promise<Scripted> => startScripted({ options: { logout: { idTokenHint: true } } })
 
-  it('[B-LO-07][G-4] goes through the agent, so that script never sees the ID token', async () => {
+  it('[B-LO-07][D-OR-07][G-4] goes through the agent, so that script never sees the ID token', async () => {
     const hinting = await startHinting()
     const browser = await hinting.loggedIn()
     const loggedOut = await browser.post('logout')

@@ -249,7 +249,7 @@ describe('a refresh', () => {
 })
 
 describe('many refreshes at once', () => {
-  it('[A-24][B-RT-04] become one call, in one process', async () => {
+  it('[A-24][B-RT-04][F-RO-5][G-7] become one call, in one process', async () => {
     const browser = await scripted.loggedIn()
     const answers = await Promise.all(Array.from({ length: 50 }, () => browser.post('refresh')))
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))

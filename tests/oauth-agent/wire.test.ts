@@ -239,6 +239,7 @@ describe('request bodies', () => {
     [415, 'multipart', 'a=b', 'multipart/form-data; boundary=x'],
     [415, 'two types', '{}', 'application/json, text/plain'],
     [415, 'nearly JSON', '{}', 'text/json'],
+    [415, 'a type with an empty parameter', '{}', 'application/json\t;'],
     [415, 'another charset', 'a=b', 'application/x-www-form-urlencoded; charset=utf-16'],
     [400, 'half JSON', '{', 'application/json'],
     [400, 'an array', '[]', 'application/json'],
@@ -250,7 +251,7 @@ describe('request bodies', () => {
     [400, 'an escape that is no UTF-8', 'prompt=%ff', 'application/x-www-form-urlencoded'],
     [400, 'too many parameters', 'a=&'.repeat(5000), 'application/x-www-form-urlencoded'],
     [413, 'too long', `prompt=${'a'.repeat(20_000)}`, 'application/x-www-form-urlencoded'],
-  ])('[D-LIM-02][D-CS-05] are answered %d: %s', async (status, _what, body, type) => {
+  ])('[D-LIM-02][D-CS-05][F-FA-3] are answered %d: %s', async (status, _what, body, type) => {
     const answer = await browser.post('login/start', body, { 'content-type': type })
     expect(answer.status).toBe(status)
   })
@@ -279,7 +280,7 @@ describe('request bodies', () => {
     expect(session.headers.get('content-encoding')).toBeNull()
   })
 
-  it('[D-LIM-12] are refused when compressed', async () => {
+  it('[D-LIM-12][F-RO-3] are refused when compressed', async () => {
     const answer = await browser.post('login/start', 'a=b', { 'content-encoding': 'gzip' })
     expect([answer.status, answer.json['error_code']]).toEqual([415, 'unsupported_media_type'])
   })
@@ -341,7 +342,7 @@ describe('authorization parameters', () => {
     `acr_values=${'%22'.repeat(160)}`,
     `acr_values=${'%5C'.repeat(160)}`,
     'acr_values=mfa+%22hwk%22',
-  ])('[B-PR-07] cannot be %s', async (body) => {
+  ])('[B-PR-07][F-MO-9] cannot be %s', async (body) => {
     const answer = await browser.post('login/start', body, { 'content-type': 'application/x-www-form-urlencoded' })
     expect([answer.status, answer.json['error_code'], answer.setCookies]).toEqual([400, 'invalid_request', []])
   })

@@ -110,7 +110,7 @@ describe('the path that is judged is the path that is sent', () => {
   )
 
   it.each(['//api/x', '/api//x', '///evil.example/x', '//evil.example/api', '/api/x//', '//', '/api//?x'])(
-    '[D-PATH-08] answers 400 to the empty segment of %s and takes it for no authority',
+    '[D-PATH-08] [F-RO-5] answers 400 to the empty segment of %s and takes it for no authority',
     async (target) => {
       expect(await statusOf(target)).toBe(400)
     },

@@ -92,7 +92,7 @@ describe('limits', () => {
     expect(proxy.upstream.requests).toHaveLength(0)
   })
 
-  it('[D-LIM-12] decompress nothing', async () => {
+  it('[D-LIM-12] [F-RO-3] decompress nothing', async () => {
     await start()
     const answer = await proxy.call('POST /api/x', ['Content-Encoding: gzip', 'Content-Length: 4'], '\x1f\x8b\x08\xff')
     expect(answer.status).toBe(200)

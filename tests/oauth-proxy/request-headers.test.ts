@@ -347,7 +347,7 @@ describe('what the API gets of a request', () => {
       expect(upstream.received()).not.toContain(session.sid)
     })
 
-    it('[A-21] [D-TO-11] are the named ones with their bytes, and never ours', async () => {
+    it('[A-21] [D-TO-11] [F-MO-8] are the named ones with their bytes, and never ours', async () => {
       const { upstream, kit, session } = await start({
         routes: [{ forwardCookies: ['theme', 'b', '__Host-Http-th-sid', '__secure-th-at-x'] }],
       })

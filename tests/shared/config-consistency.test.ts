@@ -266,7 +266,7 @@ describe('a configuration is refused when', () => {
   })
 
   it.each(['', 'a b', 'a-b', 'a;', '__Host-', 'é', 'x'.repeat(17), 'a='])(
-    '[D-CK-03] the cookie prefix is %j',
+    '[D-CK-03] [F-RO-6] the cookie prefix is %j',
     (prefix) => {
       expect(problemsIn({ cookies: { prefix } })).toEqual(['cookies.prefix: must be 1 to 16 letters or digits'])
     },

@@ -66,7 +66,7 @@ describe('a value that is too long for one cookie', () => {
     expect(written(textOf(2 * maxChunkBytes - 1))).toHaveLength(3)
   })
 
-  it('[D-CK-07] is refused before anything is set when it needs more chunks than a reader takes', () => {
+  it('[D-CK-07] [E-JW-06] is refused before anything is set when it needs more chunks than a reader takes', () => {
     expect(setCookieLines({ name, value: textOf(longest), path })).toHaveLength(maxChunks)
     expect(setCookieLines({ name, value: textOf(longest + 1), path })).toBeUndefined()
   })

@@ -43,7 +43,7 @@ describe('cookie names', () => {
     expect(cookieNames({ ...settings, prefix: 'shop' }).sid).toBe('__Host-Http-shop-sid')
   })
 
-  it('[D-CK-02] [D-CK-03] [A-06] [A-07] [A-08] [A-10] [D-CK-12] [F-RO-7] are all taken by a browser, and deleted again', () => {
+  it('[D-CK-02] [D-CK-03] [A-06] [A-07] [A-08] [A-10] [D-CK-12] [D-CK-13] [F-CU-7] [F-RO-7] are all taken by a browser, and deleted again', () => {
     for (const accessTokenPath of ['/api', '/', '/a/b']) {
       const own = cookieNames({ ...settings, accessTokenPath })
       const cookies = [

@@ -37,7 +37,7 @@ function* combinations<Choices extends Record<string, readonly unknown[]>>(
 }
 
 describe('the guards', () => {
-  it('[A-13] [A-14] [A-15] decide every combination as the five steps of the design do', () => {
+  it('[A-13] [A-14] [A-15] [G-5] decide every combination as the five steps of the design do', () => {
     const table = combinations({
       navigable: [false, true],
       embeddable: [false, true],
@@ -185,10 +185,12 @@ describe('the guards', () => {
       'https://www.app.example.',
       'https://WWW.app.example',
       'https://user@www.app.example',
+      'https://www.app.example@evil.example',
+      'https://.app.example',
       'https://www.app.example, https://www.app.example',
       'https://www.app.example https://www.app.example',
       '__proto__',
-    ])('[D-CS-03] the origin %j', (origin) => {
+    ])('[D-CS-03] [D-OR-02] the origin %j', (origin) => {
       expect(refusal('POST', { ...header, origin })).toBe('untrusted_origin')
       expect(refusal('GET', { ...header, origin, 'sec-fetch-site': 'same-origin' })).toBe('untrusted_origin')
       expect(refusal('GET', { origin }, sameOrigin, true)).toBe('untrusted_origin')

@@ -59,7 +59,7 @@ describe('sealed cookie values with another header', () => {
     expect(sealing.sealer.open('access-token', value)).toEqual({ ok: false, reason: 'damaged' })
   })
 
-  it('[E-JW-03] [F-RO-4] are refused compressed, so that no small value unpacks to a large one', async () => {
+  it('[E-JW-03] [F-MO-16] [F-RO-4] are refused compressed, so that no small value unpacks to a large one', async () => {
     const sealing = createSealing()
     const bomb = { ...tokenOf(sealing), at: 'x'.repeat(1_000_000) }
     const value = await sealedByJose(sealing, { zip: 'DEF' }, bomb)
