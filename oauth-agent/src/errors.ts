@@ -13,7 +13,7 @@ import { sendJson } from './answers.ts'
 const requestIdHeader = 'x-request-id'
 const requestIds = new WeakMap<Request, string>()
 const arrivals = new WeakMap<Request, number>()
-const refusals = new WeakMap<Request, ErrorCode>()
+const refusals = new WeakMap<Request, TokenHandlerError>()
 
 /** The id that the answer to a request carries, and the log. */
 export function correlationIdOf(req: Request): string | undefined {
@@ -43,7 +43,8 @@ export function correlate(
     const startedAt = clock.monotonic()
     arrivals.set(req, startedAt)
     res.once('close', () => {
-      const [route, code] = [routeOf(req), refusals.get(req)]
+      const route = routeOf(req)
+      const { code, detail } = refusals.get(req) ?? {}
       ended(route, code ?? (res.writableFinished ? 'ok' : 'client_gone'))
       const fields = {
         event: 'request',
@@ -52,6 +53,7 @@ export function correlate(
         route,
         status: res.statusCode,
         code,
+        detail,
         completed: res.writableFinished,
         ms: Math.round(clock.monotonic() - startedAt),
       }
@@ -74,7 +76,7 @@ export function answerErrors(
   // Express knows an error handler by its four parameters.
   return (error: unknown, req: Request, res: Response, _next) => {
     const known = toTokenHandlerError(error)
-    refusals.set(req, known.code)
+    refusals.set(req, known)
     refused(req, known.code)
     if (known.cause !== undefined || known.status >= 500) {
       const fields = { event: 'failed', id: requestIds.get(req), code: known.code, error: describeError(error) }

@@ -105,7 +105,7 @@ export const errorCatalogue: Readonly<Record<ErrorCode, ErrorEntry>> = catalogue
 export interface ErrorDetails {
   /** What happened, for the log only. */
   readonly cause?: unknown
-  /** A sentence for the developer of the SPA; sent only where detailed errors are configured. Holds no secret. */
+  /** A sentence for the developer of the SPA; logged, and sent only where detailed errors are configured. Holds no secret. */
   readonly detail?: string
   /** Seconds for `Retry-After` (RFC 9110 section 10.2.3). */
   readonly retryAfterSeconds?: number

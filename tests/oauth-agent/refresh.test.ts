@@ -712,12 +712,17 @@ describe('without the store', () => {
     expect(scripted.server.hasLiveGrant).toBe(true)
   })
 
-  it('[D-SEC-06] an error of our own says nothing, and does not stop the agent', async () => {
+  it('[D-SEC-06][G-10] an error of our own says nothing, and does not stop the agent', async () => {
     const browser = await scripted.loggedIn()
     ledger.replaced = { show: () => Promise.reject(new TypeError('inner')) }
     const answer = await browser.get('session')
     expect([answer.status, answer.text, answer.setCookies]).toEqual([500, '{"error_code":"server_error"}', []])
-    expect(scripted.agent.log()).toContain('inner')
+    const lines = scripted.agent
+      .log()
+      .trim()
+      .split('\n')
+      .filter((line) => line.includes('inner'))
+    expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([{ id: answer.headers.get('x-request-id') }])
     ledger.replaced = {}
     expect((await browser.get('session')).status).toBe(200)
   })

@@ -419,6 +419,18 @@ describe('a target that is no address', () => {
 })
 
 describe('the log', () => {
+  it('[G-10] says what was wrong, under an id that the answer has, which says its code and no more', async () => {
+    const answer = await browser.post('login/end', { code: 'x' })
+    expect(answer.text).toBe('{"error_code":"invalid_request"}')
+    const line = scripted.agent.log().trim().split('\n').at(-1) ?? ''
+    expect(JSON.parse(line)).toMatchObject({
+      event: 'request',
+      id: answer.headers.get('x-request-id'),
+      code: 'invalid_request',
+      detail: 'The parameter state is missing.',
+    })
+  })
+
   it('[D-OPS-03][D-OPS-06] has one line a request with code and id, and no text of the request', async () => {
     const before = scripted.agent.log().length
     const id = 'gateway-0123456789'
