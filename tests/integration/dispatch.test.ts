@@ -102,6 +102,40 @@ describe('one listener for SPA, agent and proxy', () => {
     }
   })
 
+  it.each(['kube-probe/1.33', 'GoogleHC/1.0', 'ELB-HealthChecker/2.0', 'Prometheus/3.5', 'UptimeRobot/2.0'])(
+    '[D-OPS-01] opens nothing to a probe: %s',
+    async (agent) => {
+      const before = demo.api.received.length
+      const { host, port } = new URL(demo.url)
+      for (const path of ['', '/livez', '/readyz', '/metrics', '/healthz', '/livez/..', '/readyz/..%2f', '/healthz;']) {
+        const headers = [`Host: ${host}`, `User-Agent: ${agent}`, 'Sec-Fetch-Site: same-origin']
+        for (const target of path === '' ? ['/api/me'] : [path, `${path}/api/me`, `/api/me${path}`]) {
+          const answer = await exchange(Number(port), rawRequest(`GET ${target}`, headers))
+          expect([target, outcomeOf(answer)]).toEqual([target, expect.stringMatching(/^(?:app|refused)$/)])
+        }
+      }
+      expect(demo.api.received.length).toBe(before)
+    },
+  )
+
+  it('[D-OPS-01] tells probes of the admin listener no secret, and opens nothing else to them', async () => {
+    const port = Number(new URL(demo.adminUrl).port)
+    const secrets = demo.secrets()
+    for (const target of ['/livez', '/readyz', '/metrics']) {
+      const answer = await exchange(port, rawRequest(`GET ${target}`, ['Host: a', 'User-Agent: kube-probe/1.33']))
+      expect([target, answer.status, secrets.find(answer.raw)]).toEqual([target, 200, []])
+    }
+    for (const target of [
+      '/livez/../admin/sessions',
+      '/admin/sessions',
+      '/livez/admin/sessions',
+      '/livez;/admin/rules',
+    ]) {
+      const answer = await exchange(port, rawRequest(`GET ${target}`, ['Host: a', 'User-Agent: kube-probe/1.33']))
+      expect([target, [401, 404]]).toEqual([target, expect.arrayContaining([answer.status])])
+    }
+  })
+
   it('answers HEAD like GET, without the body', async () => {
     for (const target of ['/', '/orders', '/callback']) {
       const [head, whole] = [await get(target, 'HEAD'), await get(target)]

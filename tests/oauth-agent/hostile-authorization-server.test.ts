@@ -221,6 +221,45 @@ describe('ID tokens at the edge', () => {
   })
 })
 
+describe('the clock of the authorization server', () => {
+  /** Logs in while it is so many seconds off ours; its ID tokens live for two minutes. */
+  async function logInWithClockAt(offsetSeconds: number): Promise<AgentAnswer> {
+    const iat = Math.floor(scripted.clock.now() / 1000) + offsetSeconds
+    scripted.server.idToken = { claims: { iat, exp: iat + 120, auth_time: iat } }
+    return (await scripted.logIn(scripted.agent.browser())).answer
+  }
+
+  it.each([30, -30])('[C-120] may be %i seconds off', async (offset) => {
+    expect((await logInWithClockAt(offset)).status).toBe(200)
+  })
+
+  it.each([300, -300, 86_400, -86_400])('[C-120] is no good when it is %i seconds off', async (offset) => {
+    await expectRefused(await logInWithClockAt(offset))
+  })
+
+  it.each([0, 60])('[E-CK-03] may be off by the configured tolerance, and not by a second more: %i', async (skew) => {
+    const tolerant = await startScripted({ authorizationServer: { clockSkewSeconds: skew } })
+    /** What becomes of a login and of a logout token with this claim, so many seconds from now. */
+    async function outcomesWith(claim: string, secondsFromNow: number): Promise<unknown> {
+      tolerant.clock.advanceSeconds(1)
+      const claims = { [claim]: Math.floor(tolerant.clock.now() / 1000) + secondsFromNow }
+      tolerant.server.idToken = { claims }
+      const { answer } = await tolerant.logIn(tolerant.agent.browser())
+      const body = new URLSearchParams({ logout_token: await tolerant.server.makeLogoutToken({ claims }) })
+      return [claim, answer.status, (await tolerant.agent.browser().post('backchannel-logout', body)).status]
+    }
+    for (const [claim, within, beyond] of [
+      ['iat', skew, skew + 1],
+      ['nbf', skew, skew + 1],
+      ['exp', 1 - skew, -skew],
+    ] as const) {
+      expect(await outcomesWith(claim, within)).toEqual([claim, 200, 200])
+      expect(await outcomesWith(claim, beyond)).toEqual([claim, 502, 400])
+    }
+    await tolerant.close()
+  })
+})
+
 describe('signing keys', () => {
   it('[B-ID-16][C-43][C-44] may be rotated at any moment', async () => {
     for (let round = 0; round < 3; round++) {

@@ -349,7 +349,7 @@ describe('login/end', () => {
     expect(scripted.server.count('token')).toBe(0)
   })
 
-  it('ignores parameters that it does not know, and names that are dangerous elsewhere', async () => {
+  it('[C-112] ignores parameters that it does not know, and names that are dangerous elsewhere', async () => {
     const browser = scripted.agent.browser()
     const { searchParams } = await scripted.callback(browser)
     for (const [name, value] of [
@@ -369,6 +369,63 @@ describe('login/end', () => {
     const answer = await scripted.agent.browser().post('login/end', callback.searchParams)
     expect([answer.status, answer.json['error_code']]).toEqual([400, 'unknown_state'])
     expect(scripted.server.count('token')).toBe(0)
+  })
+
+  it.each<[string, (response: URLSearchParams) => void]>([
+    ['without code', (response) => response.delete('code')],
+    ['with an empty code', (response) => response.set('code', '')],
+    ['with a code of 17 KB', (response) => response.set('code', 'a'.repeat(17_000))],
+    ['with a code that has a line end', (response) => response.set('code', 'a\r\nb')],
+    ['with a code beyond ASCII', (response) => response.set('code', 'ü')],
+    ['with a state of 17 KB', (response) => response.set('state', 'a'.repeat(17_000))],
+    ['with markup for a state', (response) => response.set('state', '<script>')],
+    ['with a token in it', (response) => response.set('access_token', 'x')],
+  ])('[C-112] refuses one %s, without asking the authorization server', async (_what, change) => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    const changed = new URLSearchParams(callback.searchParams)
+    change(changed)
+    const answer = await browser.post('login/end', changed)
+    expect([answer.status, answer.setCookies, scripted.server.count('token')]).toEqual([400, [], 0])
+    expect((await browser.post('login/end', callback.searchParams)).status).toBe(200)
+  })
+
+  it('[C-112] takes no response but by POST', async () => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    for (const method of ['GET', 'HEAD', 'PUT']) {
+      const body = method === 'PUT' ? callback.searchParams : undefined
+      expect((await browser.send(method, `login/end${callback.search}`, body)).status).toBe(405)
+    }
+    expect(scripted.server.count('token')).toBe(0)
+    expect((await browser.post('login/end', callback.searchParams)).status).toBe(200)
+  })
+
+  it('[D-SE-04][F-RO-2] gives the session of a login that just ended to nobody who only knows its state', async () => {
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    expect((await browser.post('login/end', callback.searchParams)).status).toBe(200)
+    const stranger = scripted.agent.browser()
+    await scripted.callback(stranger)
+    const answer = await stranger.post('login/end', callback.searchParams)
+    expect([answer.status, answer.json['error_code'], answer.setCookies]).toEqual([400, 'unknown_state', []])
+    expect(scripted.server.count('token')).toBe(1)
+  })
+
+  it('[F-AJ-1] finishes no login that began at another authorization server, or for another client', async () => {
+    const { keys, clock, server } = scripted
+    const elsewhere = await startScripted({ keys, clock })
+    const other = await startScripted({ keys, clock, issuer: server.issuer, clientId: 'other-client' })
+    const browser = scripted.agent.browser()
+    const callback = await scripted.callback(browser)
+    const cookie = browser.jar.header(scripted.agent.url)
+    for (const { agent } of [elsewhere, other]) {
+      const answer = await agent.browser().post('login/end', callback.searchParams, { cookie })
+      expect([answer.status, answer.json['error_code']]).toEqual([400, 'unknown_state'])
+    }
+    expect([server, elsewhere.server].map((one) => one.count('token'))).toEqual([0, 0])
+    await elsewhere.close()
+    await other.close()
   })
 
   it('[B-PK-04][B-ST-01] refuses a state whose pending login is another one under its name', async () => {

@@ -33,6 +33,14 @@ describe('logout', () => {
     await wide.close()
   })
 
+  it('[D-CK-17] leaves the cookies of other applications, and asks the browser to clear nothing', async () => {
+    const browser = await scripted.loggedIn()
+    browser.jar.store(scripted.agent.url, ['theme=dark; Path=/', '__Host-Http-other-sid=1; Path=/; Secure; HttpOnly'])
+    const answer = await browser.post('logout')
+    expect(browser.jar.names()).toEqual(['theme', '__Host-Http-other-sid'])
+    expect(answer.headers.get('clear-site-data')).toBeNull()
+  })
+
   it('[B-LO-03][F-CU-5] revokes the refresh token, with client authentication', async () => {
     const browser = await scripted.loggedIn()
     await browser.post('logout')

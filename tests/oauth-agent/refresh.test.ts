@@ -54,8 +54,22 @@ const refreshLine = ({ setCookies }: AgentAnswer): string | undefined =>
 const sessionNames = (browser: Browser): string[] =>
   browser.jar.names().map((name) => name.replace(/^__(?:Host-Http|Secure)-th-(\w+).*$/, '$1'))
 
+function refreshTokenOf({ jar }: Browser): string {
+  const [name = ''] = jar.names().filter((one) => one.includes('-rt-'))
+  const opened = scripted.agent.sealer.open<{ exp: number; rt: string }>('refresh-token', jar.get(name)[0]?.value ?? '')
+  return opened.ok ? opened.claims.rt : ''
+}
+
+/** What the browser's access cookie holds. */
+function accessOf({ jar }: Browser): AccessCookieClaims {
+  const [name = ''] = jar.names().filter((one) => one.includes('-at-'))
+  const opened = scripted.agent.sealer.open<AccessCookieClaims>('access-token', jar.get(name)[0]?.value ?? '')
+  if (!opened.ok) throw new Error(opened.reason)
+  return opened.claims
+}
+
 describe('a refresh', () => {
-  it('[B-RT-02] gives successor cookies and the times, ten times in a row', async () => {
+  it('[B-RT-02][C-115] gives successor cookies and the times, ten times in a row', async () => {
     const browser = await scripted.loggedIn()
     for (let round = 0; round < 10; round++) {
       scripted.clock.advanceSeconds(100)
@@ -74,7 +88,7 @@ describe('a refresh', () => {
     expect(scripted.server.hasLiveGrant).toBe(true)
   })
 
-  it('[B-RT-02][A-01] keeps the refresh token when the answer brings none, and always says who asks', async () => {
+  it('[B-RT-02][C-115][A-01] keeps the refresh token when the answer brings none, and always says who asks', async () => {
     const browser = await scripted.loggedIn()
     scripted.server.isRotating = false
     for (let round = 0; round < 3; round++) {
@@ -96,6 +110,18 @@ describe('a refresh', () => {
     const answer = await browser.post('refresh')
     expect(answer.setCookies.some((line) => line.includes('-id-'))).toBe(false)
     expect(await nameOf()).toBe('Married Name')
+  })
+
+  it('[C-115] has the scope of the last answer that named one, whether it is narrower or wider', async () => {
+    const browser = await scripted.loggedIn()
+    const scopes: unknown[] = []
+    for (const scope of ['openid', undefined, 'openid profile email admin', undefined, '']) {
+      scripted.server.tokenAnswer = { scope }
+      expect((await browser.post('refresh')).status).toBe(200)
+      scopes.push(accessOf(browser).scope)
+    }
+    expect(scopes).toEqual(['openid', 'openid', 'openid profile email admin', 'openid profile email admin', undefined])
+    expect(scripted.server.calls.map(({ form }) => form.get('scope'))).not.toContainEqual(expect.any(String))
   })
 
   it('[B-RT-01] takes no parameters but those on the list, and no token from the browser', async () => {
@@ -269,23 +295,30 @@ describe('many refreshes at once', () => {
     expect((await browser.post('refresh')).status).toBe(200)
   })
 
-  it('[F-NA-8] of different users never get mixed up', async () => {
+  it('[F-DU-1][F-NA-8] of different users never get mixed up', async () => {
     const browsers: Browser[] = []
     for (let user = 0; user < 20; user++) {
       scripted.server.subject = `user-${user}`
       browsers.push(await scripted.loggedIn())
     }
+    const tokensOf = new Map<string, unknown>()
     scripted.server.script.token = async ({ form, standard }) => {
-      const index = [...new Set(scripted.server.issued)].indexOf(form.get('refresh_token') ?? '')
+      const shown = form.get('refresh_token') ?? ''
+      const index = [...new Set(scripted.server.issued)].indexOf(shown)
       await new Promise((resolve) => setTimeout(resolve, (index * 7) % 20))
       scripted.server.tokenAnswer = { id_token: undefined }
-      return standard()
+      const answer = await standard()
+      tokensOf.set(shown, (JSON.parse(answer.body) as Record<string, unknown>)['access_token'])
+      return answer
     }
+    const before = browsers.map(refreshTokenOf)
     await Promise.all(browsers.map((browser) => browser.post('refresh')))
     for (const [user, browser] of browsers.entries()) {
       const { json: session } = await browser.get('session')
       expect(session['id_token_claims']).toMatchObject({ sub: `user-${user}` })
+      expect(accessOf(browser).at).toBe(tokensOf.get(before[user] ?? ''))
     }
+    expect(new Set(tokensOf.values()).size).toBe(20)
     expect(refreshes()).toBe(20)
   })
 })
@@ -362,7 +395,7 @@ describe('row 6 and 7: nobody knows whether it was processed', () => {
     ['403 of a firewall', () => ({ status: 403, body: '<html>' })],
   ]
 
-  it.each(lost)('%s is followed by one more try after a pause, on the same request', async (_what, script) => {
+  it.each(lost)('[C-115] %s is followed by one more try after a pause, on the same request', async (_what, script) => {
     const browser = await scripted.loggedIn()
     scripted.server.script.token = (exchange) => (refreshes() === 1 ? script(exchange) : exchange.standard())
     const answer = browser.post('refresh')
@@ -430,7 +463,7 @@ describe('row 8: a refusal', () => {
     expect((await browser.get('session')).text).toBe('{"is_logged_in":false}')
   })
 
-  it('[A-26][F-OP-11] ends the session, clears its cookies and leaves the sid cookie to logout', async () => {
+  it('[A-26][F-OP-11][C-115] ends the session, clears its cookies and leaves the sid cookie to logout', async () => {
     const browser = await scripted.loggedIn()
     scripted.server.script.token = () => json(400, { error: 'invalid_grant' })
     const answer = await browser.post('refresh')
@@ -593,7 +626,7 @@ describe('row 13: the end comes first', () => {
     ['B-ID-07', 'an exp that is past', { exp: epochSeconds(systemClock) - 60 }],
     ['B-ID-09', 'an nbf that is to come', { nbf: 9e10 }],
   ])(
-    '[B-RT-07][%s] an ID token with %s ends the session; nothing of the answer is used',
+    '[B-RT-07][C-115][%s] an ID token with %s ends the session; nothing of the answer is used',
     async (_row, _what, claims) => {
       const browser = await scripted.loggedIn()
       const copied = browser.jar.header(scripted.agent.url)

@@ -87,7 +87,7 @@ describe('the authentication that every login must have', () => {
 })
 
 describe('the session answer', () => {
-  it('shows acr and auth_time of the login, which policies judge by, whatever a refresh brings', async () => {
+  it('[C-115] shows acr and auth_time of the login, which policies judge by, whatever a refresh brings', async () => {
     scripted = await startScripted()
     const authTime = Math.floor(scripted.clock.now() / 1000) - 10
     const { browser, answer } = await logInWith({ acr: 'mfa', auth_time: authTime })

@@ -103,6 +103,45 @@ describe('answers', () => {
     }
   })
 
+  it('[D-CA-03][F-NA-4] that set or delete a cookie are never stored, whatever the request says of caches', async () => {
+    const asked = { 'cache-control': 'max-stale', 'if-none-match': '*' }
+    const visitor = scripted.agent.browser()
+    const started = await visitor.post('login/start', undefined, asked)
+    const callback = scripted.server.authorize(String(started.json['authorization_url']))
+    const ended = await visitor.post('login/end', callback.searchParams, asked)
+    const refreshed = await visitor.post('refresh', undefined, asked)
+    const copy = visitor.jar.header(scripted.agent.url)
+    const loggedOut = await visitor.post('logout', undefined, asked)
+    const over = await visitor.get('session', { ...asked, cookie: copy })
+    const refused = await visitor.post('refresh', undefined, { ...asked, cookie: copy })
+    for (const { status, headers, setCookies } of [started, ended, refreshed, loggedOut, over, refused]) {
+      expect([status, setCookies.length > 0, headers.get('cache-control')]).toEqual([status, true, 'no-store'])
+      expect([headers.get('etag'), headers.get('expires')]).toEqual([null, null])
+    }
+    expect([over.text, refused.status]).toEqual(['{"is_logged_in":false}', 401])
+  })
+
+  it('[D-SEC-08][F-MO-3][F-NA-1] are never HTML and show nothing of the request', async () => {
+    const markup = '<img src=x onerror=alert(1)>"\'&'
+    const detailed = await startScripted({ options: { detailedErrors: true } })
+    const { searchParams } = await detailed.callback(detailed.agent.browser())
+    const fields = [...searchParams.keys(), 'error', 'error_description', 'error_uri', 'response', 'prompt', markup]
+    for (const path of ['login/start', 'login/end', 'refresh', 'logout', encodeURIComponent(markup)]) {
+      for (const name of fields) {
+        for (const type of ['application/x-www-form-urlencoded', 'application/json', 'text/html']) {
+          const body = type.endsWith('json')
+            ? JSON.stringify({ [name]: markup })
+            : `${new URLSearchParams({ [name]: markup })}`
+          const query = `?${new URLSearchParams({ [name]: markup })}`
+          const answer = await detailed.agent.browser().post(path + query, body, { 'content-type': type })
+          expect(answer.headers.get('content-type')).toBe('application/json')
+          expect(answer.text + [...answer.headers].join()).not.toMatch(/onerror|<img|%3Cimg/)
+        }
+      }
+    }
+    await detailed.close()
+  })
+
   it('[D-SEC-03] ask for https on this host from then on where the public origin has it', async () => {
     const secure = await startScripted({ publicOrigin: 'https://www.example.test' })
     const answer = await secure.agent.browser().get('session')

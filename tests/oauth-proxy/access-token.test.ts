@@ -4,6 +4,13 @@ import { exchange, rawRequest, type RawAnswer } from '../support/raw-client.ts'
 import type { TestSession } from '../support/session-cookies.ts'
 import { publicOrigin, startProxy, type ProxyUnderTest } from './proxy-under-test.ts'
 
+/** The same bytes but for the first bit. */
+function flip(part: string): string {
+  const bytes = Buffer.from(part, 'base64url')
+  bytes.writeUInt8(bytes.readUInt8(0) ^ 0x80, 0)
+  return bytes.toString('base64url')
+}
+
 describe('the access cookie', () => {
   let proxy: ProxyUnderTest
   beforeEach(async () => {
@@ -137,6 +144,24 @@ describe('the access cookie', () => {
     await callWith(`${proxy.kit.names.sid}=`.repeat(600))
     await callWith(`x=${' '.repeat(14_000)}`)
     expect(process.cpuUsage(started).user).toBeLessThan(500_000)
+  })
+
+  it.each<[string, (parts: readonly string[], session: TestSession) => string]>([
+    ['the access token in clear', (_parts, { accessToken }) => accessToken],
+    ['a JWT', () => 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl'],
+    ['its header alone', ([header]) => `${header}....`],
+    ['another initialization vector', ([header, key, iv = '', ...rest]) => [header, key, flip(iv), ...rest].join('.')],
+    ['another ciphertext', ([header, key, iv, text = '', tag]) => [header, key, iv, flip(text), tag].join('.')],
+    ['another tag', (parts) => [...parts.slice(0, 4), flip(parts[4] ?? '')].join('.')],
+    ['no tag', (parts) => [...parts.slice(0, 4), ''].join('.')],
+    ['half of it', (parts) => parts.join('.').slice(0, 200)],
+  ])('[F-CU-8] is no session with %s in its place', async (_what, change) => {
+    const { session, kit } = proxy
+    const value = change(valueOf(session).split('.'), session)
+    await expectRefused(
+      await callWith(`${kit.names.sid}=${session.sid}; ${atName(session)}=${value}`),
+      'session_missing',
+    )
   })
 
   it('is refused when another purpose or another key sealed it', async () => {

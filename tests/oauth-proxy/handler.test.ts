@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { exchange, rawRequest } from '../support/raw-client.ts'
-import { startProxy, type ProxySetup, type ProxyUnderTest } from './proxy-under-test.ts'
+import { answerText } from '../support/upstream.ts'
+import { publicOrigin, startProxy, type ProxySetup, type ProxyUnderTest } from './proxy-under-test.ts'
 
 describe('the OAuth Proxy', () => {
   let proxy: ProxyUnderTest
@@ -63,6 +64,52 @@ describe('the OAuth Proxy', () => {
     expect(answer.json().code).toBe('session_missing')
     expect(answer.values('www-authenticate')).toEqual(['Bearer'])
     expect(upstream.received()).toBe('')
+  })
+
+  it.each(['POST', 'HEAD', 'OPTIONS', 'DELETE'])(
+    '[F-MO-10] answers %s without a session by itself: nothing of the API, and the API sees nothing',
+    async (method) => {
+      const { port, upstream } = await start({
+        routes: [{ methods: ['POST', 'HEAD', 'OPTIONS', 'DELETE'] }],
+        script: { onRequest: () => answerText('canary of the API') },
+      })
+      const headers = [
+        'Host: www.example.com',
+        `Origin: ${publicOrigin}`,
+        'token-handler-version: 1',
+        'Content-Length: 3',
+      ]
+      const answer = await exchange(port, rawRequest(`${method} /api/orders`, headers, 'a=b'), { method })
+      expect(answer.status).toBe(401)
+      expect(answer.values('content-type')).toEqual(['application/json'])
+      const ours = /^\{"code":"session_missing","message":"[^"]+"\}$/
+      expect(answer.body).toMatch(method === 'HEAD' ? /^$/ : ours)
+      expect(answer.raw).not.toContain('canary')
+      expect(upstream.received()).toBe('')
+    },
+  )
+
+  it('[D-SEC-08] answers without HTML, and with nothing of the request, whatever it is refused for', async () => {
+    const { port, spaHeaders } = await start()
+    const markup = '<img/src=x>'
+    const encoded = encodeURIComponent(markup)
+    for (const [target, headers] of [
+      [`/nowhere/${encoded}`, spaHeaders],
+      [`/nowhere/${markup}`, spaHeaders],
+      [`/api/x;${markup}`, spaHeaders],
+      [`/api/%zz${markup}?${markup}`, spaHeaders],
+      [`/api/x?${markup}`, [`Host: ${markup}`]],
+      [`/api/x?${markup}`, ['Host: a', `Origin: https://${markup}`]],
+      [`/api/x?${markup}`, ['Host: a', `Origin: ${publicOrigin}`, 'token-handler-version: 1', `Cookie: a=${markup}`]],
+    ] as const) {
+      const answer = await exchange(port, rawRequest(`GET ${target}`, headers))
+      expect([target, answer.status >= 400, answer.values('content-type')]).toEqual([
+        target,
+        true,
+        ['application/json'],
+      ])
+      expect(answer.raw).not.toMatch(/<img|%3Cimg/i)
+    }
   })
 
   it('answers 401 access_token_expired when the sealed expiry is over, whatever the cookie says', async () => {

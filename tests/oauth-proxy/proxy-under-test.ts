@@ -9,7 +9,7 @@ import {
   type OAuthProxyOptions,
   type RouteOptions,
 } from '@token-handler/oauth-proxy'
-import { Registry, RuleSet, type AuditLog, type Ledger, type Logger } from '@token-handler/shared'
+import { Registry, RuleSet, type AuditLog, type CookieSealer, type Ledger, type Logger } from '@token-handler/shared'
 import { fakeClock, type FakeClock } from '../support/clock.ts'
 import { exchange, rawRequest, type RawAnswer } from '../support/raw-client.ts'
 import { createSessionKit, type SessionKit, type TestSession } from '../support/session-cookies.ts'
@@ -49,6 +49,8 @@ export interface ProxySetup {
   readonly options?: Partial<OAuthProxyOptions>
   readonly audit?: AuditLog
   readonly tokens?: Pick<Ledger, 'readToken'>
+  /** Opens cookies that another sealer made. */
+  readonly sealer?: CookieSealer
   readonly script?: Script
   /** Changes to the usual server options. */
   readonly server?: ServerOptions
@@ -81,6 +83,7 @@ export async function startProxy({
   options,
   audit,
   tokens,
+  sealer,
   script,
   server: serverChanges,
   prepare,
@@ -101,7 +104,7 @@ export async function startProxy({
       trustedProxies: [],
       ...options,
     },
-    sealer: kit.sealer,
+    sealer: sealer ?? kit.sealer,
     rules,
     tokens,
     clock,

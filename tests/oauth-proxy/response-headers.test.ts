@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { Canaries } from '../support/canary.ts'
-import type { RawAnswer } from '../support/raw-client.ts'
+import { exchange, type RawAnswer } from '../support/raw-client.ts'
 import { answerText } from '../support/upstream.ts'
 import { startProxy, type ProxySetup, type ProxyUnderTest } from './proxy-under-test.ts'
 
@@ -445,6 +445,35 @@ describe('what the browser gets of an answer', () => {
       expect(answer.status).toBe(304)
       expect(answer.values('etag')).toEqual(['"1"'])
       expect(proxy.upstream.requests[0]?.values('if-none-match')).toEqual(['"1"'])
+    })
+
+    it('[D-CA-05] is the answer to who asks: a condition or range that fits another user is judged anew', async () => {
+      proxy = await startProxy({
+        script: {
+          onRequest: (request) => {
+            const isFirst = request.values('authorization')[0] === `Bearer ${proxy.session.accessToken}`
+            const etag = isFirst ? '"a"' : '"b"'
+            if (request.values('if-none-match')[0] === etag) return `HTTP/1.1 304 Not Modified\r\nETag: ${etag}\r\n\r\n`
+            const status = request.values('if-range')[0] === etag ? '206 Partial Content' : '200 OK'
+            return answerText(isFirst ? 'of user a' : 'of user b', { status, headers: [`ETag: ${etag}`] })
+          },
+        },
+      })
+      const other = proxy.kit.session()
+      const askAs = async (cookie: string, ...headers: string[]): Promise<[number, string, string[]]> => {
+        const request = proxy.bytes('GET /api/x', headers).replace(proxy.session.cookie, cookie)
+        const { status, body, ...answer } = await exchange(proxy.port, request)
+        return [status, body, answer.values('cache-control')]
+      }
+      for (const [name, headers, answer] of [
+        ['if-none-match', ['If-None-Match: "a"'], [304, '', ['no-store']]],
+        ['if-range', ['If-Range: "a"', 'Range: bytes=0-8'], [206, 'of user a', ['no-store']]],
+      ] as const) {
+        expect(await askAs(proxy.session.cookie, ...headers)).toEqual(answer)
+        expect(await askAs(other.cookie, ...headers)).toEqual([200, 'of user b', ['no-store']])
+        const passed = proxy.upstream.requests.slice(-2).map((request) => request.values(name))
+        expect(passed).toEqual([['"a"'], ['"a"']])
+      }
     })
 
     it('of a 204 is none, and has no length', async () => {

@@ -175,6 +175,21 @@ describe('a configuration is refused when', () => {
     })
   })
 
+  it('[E-CK-03] clocks may be more than a minute apart', () => {
+    const at = (seconds: number): string[] => problemsIn({ authorization_server: { clock_skew_seconds: seconds } })
+    expect([at(0), at(60)]).toEqual([[], []])
+    expect([at(61), at(-1)]).toEqual([
+      [expect.stringContaining('authorization_server.clock_skew_seconds: ')],
+      [expect.stringContaining('authorization_server.clock_skew_seconds: ')],
+    ])
+  })
+
+  it('[G-1] the authorization response would be a form, which strict cookies do not come with', () => {
+    expect(problemsIn({ authorization_server: { response_mode: 'form_post' } })).toEqual([
+      expect.stringContaining('authorization_server.response_mode: '),
+    ])
+  })
+
   it('[B-TK-01] [D-OR-04] a redirect would leave the SPA', () => {
     for (const key of ['redirect_uri', 'post_logout_redirect_uri']) {
       const at = (uri: string): string[] => problemsIn({ authorization_server: { [key]: uri } })

@@ -228,17 +228,17 @@ describe('what openid-client throws', () => {
 })
 
 describe('the log', () => {
-  it('[D-OPS-03] writes one line an event, whatever is in it', () => {
+  it('[D-OPS-03] [F-MO-4] writes one line an event, whatever is in it', () => {
     const lines: string[] = []
     const logger = createLogger('info', { write: (line) => void lines.push(line) })
-    logger.info({ path: 'a\r\nb\u2028{"level":50}%s%n' }, 'Line\nfeed')
+    logger.info({ path: 'a\r\nb\u2028{"level":50}%s%n' }, 'Line\nfeed %s%d%n%o')
     logger.debug({}, 'not at this level')
     expect(lines).toHaveLength(1)
     expect(lines[0]?.match(/[\r\n]/g)).toEqual(['\n'])
     expect(JSON.parse(lines[0] ?? '')).toMatchObject({
       level: 30,
       path: 'a\r\nb\u2028{"level":50}%s%n',
-      msg: 'Line\nfeed',
+      msg: 'Line\nfeed %s%d%n%o',
     })
   })
 

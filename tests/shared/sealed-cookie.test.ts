@@ -68,6 +68,19 @@ describe('sealed cookie values', () => {
       )
     })
 
+    it('[E-CK-09] are as long as what is in them requires, whatever it says', () => {
+      const sealing = createSealing()
+      const lengthOf = (text: string): number => sealing.sealer.seal('access-token', tokenOf(sealing, text)).length
+      for (const bytes of [0, 1, 2, 3, 100, 899, 900, 4000]) {
+        const same = new Set([
+          lengthOf('a'.repeat(bytes)),
+          lengthOf(randomBytes(bytes).toString('hex').slice(0, bytes)),
+        ])
+        expect([bytes, same.size]).toEqual([bytes, 1])
+        expect(lengthOf('a'.repeat(bytes + 300)) - lengthOf('a'.repeat(bytes))).toBe(400)
+      }
+    })
+
     it('[D-CK-14] use no character that a cookie would have to quote', () => {
       const sealing = createSealing()
       for (const purpose of purposes) {
