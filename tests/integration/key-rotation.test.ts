@@ -66,7 +66,7 @@ function use(jar: CookieJar): { readonly calls: () => number; stop(): Promise<nu
 }
 
 describe('keys of a fleet', () => {
-  it('[E-KM-01][E-KM-02] are replaced under load without a single logout, in whatever order the files arrive', async () => {
+  it('[E-KM-01][E-KM-02][F-CU-3] are replaced under load without a single logout, in whatever order the files arrive', async () => {
     const jars = await Promise.all([0, 1].map((turn) => logInAt(agents[turn % 2]!.url)))
     const quiet = await logInAt(agents[0]!.url)
     const users = jars.map(use)

@@ -247,7 +247,7 @@ describe('what the API gets of a request', () => {
     ['a line break', 'token\r\nX-Injected: 1'],
     ['NUL', 'token\0x'],
     ['a letter outside Latin-1', 'token\u2028'],
-  ])('[D-HDR-09] is nothing when the sealed token has %s', async (_what, at) => {
+  ])('[D-HDR-09] [F-MO-16] is nothing when the sealed token has %s', async (_what, at) => {
     const { kit, call, upstream, session, log } = await start()
     const odd = kit.session({ at })
     const answer = await call('GET /api/x', []).then(() =>

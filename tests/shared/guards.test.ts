@@ -190,7 +190,7 @@ describe('the guards', () => {
       'https://www.app.example, https://www.app.example',
       'https://www.app.example https://www.app.example',
       '__proto__',
-    ])('[D-CS-03] [D-OR-02] the origin %j', (origin) => {
+    ])('[D-CS-03] [D-OR-02] [F-MO-16] the origin %j', (origin) => {
       expect(refusal('POST', { ...header, origin })).toBe('untrusted_origin')
       expect(refusal('GET', { ...header, origin, 'sec-fetch-site': 'same-origin' })).toBe('untrusted_origin')
       expect(refusal('GET', { origin }, sameOrigin, true)).toBe('untrusted_origin')

@@ -168,7 +168,7 @@ describe('a key file', () => {
     ['base64 with padding', `${keyTextOf(good)}=`],
     ['a passphrase', 'correct horse battery staple correct horse!'],
     ['empty', ''],
-  ])('[E-KM-04] is refused when a key is %s', (_, key) => {
+  ])('[E-KM-04] [F-CU-3] is refused when a key is %s', (_, key) => {
     expect(problems(withKey(key))).toEqual([
       'keys.0.key: must be 32 random bytes as base64url; make one with `token-handler keys generate`',
     ])
