@@ -33,8 +33,15 @@ export function parseAuthorizationResponse(parameters: Parameters, mode: Respons
   if (jwt === undefined || content === undefined) {
     throw new TokenHandlerError('invalid_request', { detail: 'The parameter response is missing or no JWT.' })
   }
-  const named = namesInJwt.map((name) => [name, content[name]] as const)
-  return { jwt, ...parsePlain(named.filter((entry): entry is [string, string] => typeof entry[1] === 'string')) }
+  return { jwt, ...parsePlain(namesInJwt.flatMap((name) => memberOf(content, name))) }
+}
+
+/** What is no text is garbled, not absent: beside a code, an `error` of any other type is an error still. */
+function memberOf(content: Readonly<Record<string, unknown>>, name: string): Parameters {
+  const value = content[name] ?? undefined
+  if (value === undefined) return []
+  if (typeof value === 'string') return [[name, value]]
+  throw new TokenHandlerError('invalid_request', { detail: `The parameter ${name} is malformed.` })
 }
 
 function parsePlain(parameters: Parameters): Omit<AuthorizationResponse, 'jwt'> {

@@ -84,6 +84,18 @@ describe('a signed authorization response', () => {
     },
   )
 
+  it.each([
+    { error: { error: 'access_denied' } },
+    { error: ['access_denied'] },
+    { error: false },
+    { state: 1 },
+    { iss: {} },
+  ])('[C-96] is refused with a member that is no text: %j', async (claims) => {
+    const answer = await logInWith({ claims })
+    expect([answer.status, answer.json]).toEqual([400, { error_code: 'invalid_request' }])
+    expect(scripted.server.count('token')).toBe(0)
+  })
+
   it('[C-96] is refused without a signature, or with one of another response', async () => {
     const [first, second] = await Promise.all(
       [scripted.callback(browser), scripted.callback(browser)].map(async (callback) =>
