@@ -17,7 +17,7 @@ export interface JwkSet {
 
 /** A set that is younger is used as it is. */
 const freshMs = 300_000
-/** As long as that for a token that names no key: nothing else would show that the keys were rotated. */
+/** The same where a token names no key: nothing but time shows then that the keys were rotated. */
 const freshWithoutKidMs = 10_000
 /** A set that is older is no longer used when a new one cannot be had. */
 const staleMs = 86_400_000
